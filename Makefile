@@ -1,0 +1,118 @@
+# Every check of this collection, as `make test` and the same things one by one. CONTRIBUTING.md explains the whole.
+# All that the targets need is made below .cache; `make clean` removes it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Ansible refuses to start under a locale that is not UTF-8, and containers often have none.
+export LC_ALL := C.UTF-8
+
+# Which ansible-core sanity, units and integration run on: a version such as 2.16, or the newest there is.
+CORE ?= newest
+
+CACHE := $(CURDIR)/.cache
+VENVS := $(CACHE)/venvs
+TOOLS := $(VENVS)/tools
+IMPORTER := $(VENVS)/galaxy-importer
+RUNTIME := $(VENVS)/runtime
+CORE_VENV := $(VENVS)/core-$(CORE)
+
+# ansible-test accepts a collection only at …/ansible_collections/<namespace>/<name>, so the checks work on a copy.
+COLLECTIONS := $(CACHE)/collections
+TREE := $(COLLECTIONS)/ansible_collections/secops/defender
+INSTALLED := $(CACHE)/installed
+DIST := $(CACHE)/dist
+
+STEPS := lint docs-lint changelog-lint build galaxy-importer sanity units integration
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+.PHONY: test
+test: ## run every check on the newest ansible-core
+	@tests/tools/run-steps $(STEPS)
+
+.PHONY: test-matrix
+test-matrix: ## run sanity, units and integration on every supported ansible-core
+	@tests/tools/test-matrix
+
+.PHONY: clean
+clean: ## remove everything the targets have made
+	rm -rf $(CACHE)
+
+# --- Steps -----------------------------------------------------------------------------------------------------------
+
+.PHONY: format
+format: $(TOOLS)/.ready ## rewrite the Python files as `make lint` wants them
+	$(TOOLS)/bin/ruff format .
+	$(TOOLS)/bin/ruff check --fix .
+
+.PHONY: lint
+lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, ansible-lint, repository rules
+	$(TOOLS)/bin/ruff format --check .
+	$(TOOLS)/bin/ruff check .
+	$(TOOLS)/bin/yamllint --strict .
+	$(TOOLS)/bin/python tests/tools/check_repository.py
+	tests/tools/run-mypy $(TOOLS) $(COLLECTIONS)
+	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ansible-lint --offline
+
+.PHONY: sanity
+sanity: $(CORE_VENV)/.ready tree ## ansible-test sanity (CORE=2.16 for another ansible-core)
+	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) sanity
+
+.PHONY: units
+units: $(CORE_VENV)/.ready tree ## ansible-test units
+	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) units $(ARGS)
+
+.PHONY: integration
+integration: $(CORE_VENV)/.ready tree ## ansible-test integration (ARGS="target …" for some targets only)
+	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) integration $(ARGS)
+
+.PHONY: docs-lint
+docs-lint: $(TOOLS)/.ready tree ## plugin and role documentation, and every reference in it
+	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
+	  antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
+
+.PHONY: changelog-lint
+changelog-lint: $(TOOLS)/.ready ## changelog fragments
+	$(TOOLS)/bin/antsibull-changelog lint
+	$(TOOLS)/bin/antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
+
+.PHONY: build
+build: $(TOOLS)/.ready tree ## build the artifact, install it elsewhere, read its documentation from there
+	PATH="$(TOOLS)/bin:$$PATH" tests/tools/check-build $(TREE) $(DIST) $(INSTALLED)
+
+.PHONY: galaxy-importer
+galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub check on import
+	PATH="$(IMPORTER)/bin:$$PATH" tests/tools/check-galaxy-import $(DIST)
+
+.PHONY: demo
+demo: $(RUNTIME)/.ready tree ## see the collection at work against a simulated service
+	@$(WITH_RUNTIME) tests/demo/run
+
+# --- What the steps stand on -----------------------------------------------------------------------------------------
+
+WITH_RUNTIME := env PATH="$(RUNTIME)/bin:$(PATH)" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) PYTHONPATH=$(CURDIR)/tests
+
+.PHONY: tree
+tree:
+	@python3 tests/tools/sync_tree.py $(TREE)
+
+$(TOOLS)/.ready: tests/requirements/tools.txt meta/ee-requirements.txt tests/integration/requirements.txt
+	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
+
+# galaxy-importer pins tools that the current ansible-lint and mypy need newer.
+$(IMPORTER)/.ready: tests/requirements/galaxy-importer.txt
+	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
+
+$(RUNTIME)/.ready: meta/ee-requirements.txt tests/integration/requirements.txt
+	tests/tools/make-venv $(@D) newest ansible-core $(addprefix -r ,$^)
+
+$(VENVS)/core-newest/.ready:
+	tests/tools/make-venv $(@D) newest ansible-core
+
+$(VENVS)/core-%/.ready:
+	tests/tools/make-venv $(@D) $* 'ansible-core~=$*.0'

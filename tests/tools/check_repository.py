@@ -1,0 +1,42 @@
+"""What no other tool checks: the action group is complete, no sanity test is ignored, nothing ignored is tracked."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import yaml
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+
+def action_group() -> list[str]:
+    groups = yaml.safe_load((TOP / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    listed = [name for name in groups["defender"] if isinstance(name, str)]
+    modules = sorted(path.stem for path in (TOP / "plugins" / "modules").glob("*.py"))
+    if listed == modules:
+        return []
+    return [f"meta/runtime.yml: action group defender lists {listed}, plugins/modules holds {modules}"]
+
+
+def sanity_ignores() -> list[str]:
+    return [
+        f"{path.relative_to(TOP)}: mend the cause instead of ignoring a sanity test"
+        for path in (TOP / "tests" / "sanity").glob("ignore*")
+    ]
+
+
+def tracked_although_ignored() -> list[str]:
+    command = ["git", "-C", str(TOP), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [f"{name}: is in .gitignore, yet tracked" for name in listed.splitlines()]
+
+
+def main() -> None:
+    complaints = action_group() + sanity_ignores() + tracked_although_ignored()
+    sys.exit("\n".join(complaints) or 0)
+
+
+if __name__ == "__main__":
+    main()

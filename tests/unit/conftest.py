@@ -1,0 +1,17 @@
+# Copyright: Contributors to the secops.defender collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+from hypothesis import settings
+
+# The simulator serves the integration tests and the demo as well, so it is no part of the unit tests' tree.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+
+# A gate must not open or close by chance, nor by the load of the machine.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.load_profile("gate")

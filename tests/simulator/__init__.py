@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stand-in for a tenant: Entra ID and the Defender for Endpoint API over TLS, on loopback."""
+
+from __future__ import annotations
+
+from .faults import Fault
+from .fleet import SCENARIOS, Device, PastAction
+from .messages import LoggedRequest
+from .server import KINDS, Simulator
+from .settings import App, ManagedIdentity, Settings, User
+
+__all__ = [
+    "KINDS",
+    "SCENARIOS",
+    "App",
+    "Device",
+    "Fault",
+    "LoggedRequest",
+    "ManagedIdentity",
+    "PastAction",
+    "Settings",
+    "Simulator",
+    "User",
+]

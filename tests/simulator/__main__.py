@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""python -m simulator --fleet fleet.yml --state-dir DIR"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from . import Simulator
+from .fleetfile import read_fleet
+
+_SETTINGS = {"minute": float, "hour": float, "token_lifetime": int, "link_lifetime": float, "seed": int}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="simulator", description="A simulated Defender for Endpoint tenant on loopback."
+    )
+    parser.add_argument("--fleet", type=Path, required=True, help="YAML file with devices, apps and settings")
+    parser.add_argument(
+        "--state-dir", type=Path, required=True, help="where simulator.json and the certificates are written"
+    )
+    for name, kind in _SETTINGS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--parent-pid", type=int, help="ends when this process is gone")
+    options = parser.parse_args()
+
+    given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
+    arguments = {**read_fleet(options.fleet), **given}
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    with Simulator(port=options.port, state_dir=options.state_dir, **arguments) as simulator:
+        _publish(simulator)
+        while not done.wait(1.0):
+            if options.parent_pid and not _alive(options.parent_pid):
+                break
+    (options.state_dir / "simulator.json").unlink(missing_ok=True)
+
+
+def _publish(simulator: Simulator) -> None:
+    """Complete or not there at all: whoever waits for the file may read it as soon as it exists."""
+    federated_token_file = simulator.state_dir / "federated-token"
+    federated_token_file.touch(mode=0o600)
+    federated_token_file.write_text(simulator.federated_token(lifetime=86400), encoding="utf-8")
+    facts: dict[str, Any] = {
+        "api_url": simulator.api_url,
+        "login_url": simulator.login_url,
+        "audience": simulator.audience,
+        "ca_path": simulator.ca_path,
+        "tenant": simulator.tenant,
+        "client_id": simulator.client_id,
+        "client_secret": simulator.client_secret,
+        "certificate_path": simulator.certificate_path,
+        "certificate_pfx_path": simulator.certificate_pfx_path,
+        "certificate_password": simulator.certificate_password,
+        "stranger_certificate_path": simulator.stranger_certificate_path,
+        "federated_token_file": str(federated_token_file),
+        "identity_url": simulator.identity_url,
+        "identity_header": simulator.identity_header,
+        "apps": [dataclasses.asdict(app) for app in simulator.apps],
+        "users": [dataclasses.asdict(user) for user in simulator.users],
+        "identities": [dataclasses.asdict(identity) for identity in simulator.identities],
+        "devices": [{"id": device.id, "name": device.name, "ip": device.ip, "aad_device_id": device.aad_device_id}
+                    for device in simulator.fleet.devices],
+        "pid": os.getpid(),
+    }  # fmt: skip
+    target = simulator.state_dir / "simulator.json"
+    draft = target.with_suffix(".part")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    os.replace(draft, target)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if __name__ == "__main__":
+    main()

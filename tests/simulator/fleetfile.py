@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet file of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .fleet import Device
+from .settings import App, ManagedIdentity, User
+
+_SECTIONS = {"devices": Device, "apps": App, "users": User, "identities": ManagedIdentity}
+
+
+def read_fleet(path: Path) -> dict[str, Any]:
+    """The arguments of Simulator: devices, apps, users, identities (each a list of mappings) and what stands in settings."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(document, dict) or set(document) - {*_SECTIONS, "settings"}:
+        raise ValueError(f"{path}: sections are {', '.join(_SECTIONS)} and settings")
+    arguments = dict(document.get("settings") or {})
+    for name in ("collect_seconds",):
+        if name in arguments:
+            arguments[name] = tuple(arguments[name])
+    for section, kind in _SECTIONS.items():
+        if section in document:
+            arguments[section] = [item for entry in document[section] for item in _items(kind, entry)]
+    return arguments
+
+
+def _items(kind: type, entry: dict[str, Any]) -> list[Any]:
+    """An entry with `repeat: 500` stands for so many, "{n}" in its name being the number from 1."""
+    entry = dict(entry)
+    repeat = entry.pop("repeat", None)
+    if repeat is None:
+        return [kind(**entry)]
+    width = len(str(repeat))
+    return [kind(**{**entry, "name": entry["name"].replace("{n}", f"{n:0{width}d}")}) for n in range(1, repeat + 1)]

@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From aiohttp's requests to the tenant's handlers and back, with faults and the log between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from .faults import Faults
+from .fleet import Fleet
+from .messages import ApiError, Call, Content, Handler, LoggedRequest, Reply, not_found
+from .settings import Clock
+
+_log = logging.getLogger("simulator")
+
+MAX_URL = 8_000
+_DRIP_STEPS = 20
+_CONTROL = "/_simulator/"
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    pattern: re.Pattern[str]
+    endpoint: str
+    handler: Handler
+    tls: bool = True
+
+
+def routes(table: list[tuple[str, str, str, Handler]], tls: bool = True) -> list[Route]:
+    return [Route(method, re.compile(path, re.IGNORECASE), name, handler, tls) for method, path, name, handler in table]
+
+
+class Gateway:
+    def __init__(self, table: list[Route], fleet: Fleet, faults: Faults, clock: Clock, base: Callable[[], str]) -> None:
+        self._table, self._fleet, self._faults, self._clock, self._base = table, fleet, faults, clock, base
+        self.requests: list[LoggedRequest] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._handle(request)
+        except Exception:
+            _log.exception("the simulator itself failed on %s", request.path)
+            raise
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        route, parts = self._match(request)
+        now = self._clock()
+        entry = LoggedRequest(
+            now,
+            "",
+            request.method,
+            request.path,
+            route.endpoint if route else "unknown",
+            query=dict(request.query),
+            bearer="Authorization" in request.headers,
+            user_agent=request.headers.get("User-Agent", ""),
+        )
+        self._name_subject(entry, parts)
+        control = request.path.startswith(_CONTROL)
+        if not control:
+            self.requests.append(entry)
+        body = await request.read()
+        call = Call(
+            request.method, request.path, request.raw_path, request.query, request.headers, body, now, entry, parts
+        )
+        work = route.handler if route else self._unknown
+        if len(request.raw_path) > MAX_URL:
+            work = _too_long
+        fault = None if control else self._faults.take(entry.endpoint, entry.machine_id)
+        if fault is None:
+            reply = work(call)
+        else:
+            entry.fault = fault.kind
+            await asyncio.sleep(fault.delay_before)
+            reply = fault.apply(work, call)
+        entry.error_code = reply.error_code
+        await asyncio.sleep(reply.delay)
+        return await _deliver(request, reply, entry)
+
+    def _match(self, request: web.Request) -> tuple[Route | None, tuple[str, ...]]:
+        for route in self._table:
+            if route.method == request.method and route.tls == request.secure:
+                match = route.pattern.fullmatch(request.path)
+                if match:
+                    return route, match.groups()
+        return None, ()
+
+    def _name_subject(self, entry: LoggedRequest, parts: tuple[str, ...]) -> None:
+        if entry.endpoint in ("collect", "machine"):
+            entry.machine_id = parts[0]
+        elif entry.endpoint in ("machine_action", "package_link", "cancel"):
+            entry.action_id = parts[0].lower()
+            entry.machine_id = self._fleet.machine_of(entry.action_id)
+        elif entry.endpoint == "download":
+            link = self._fleet.links.get(entry.query.get("token", ""))
+            if link:
+                entry.action_id, entry.machine_id = link.action.id, link.action.device.id
+
+    def _unknown(self, call: Call) -> Reply:
+        return not_found(f"{self._base()}{call.target}").reply()
+
+
+def _too_long(call: Call) -> Reply:
+    return ApiError(414, "RequestUriTooLong", "The request URI is too long").reply()
+
+
+async def _deliver(request: web.Request, reply: Reply, entry: LoggedRequest) -> web.StreamResponse:
+    if reply.closed:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+    entry.status = reply.status
+    if reply.status == 200 and "json" in reply.headers.get("Content-Type", "") and not (reply.cut or reply.seconds):
+        # As the service does, for those who accept it.
+        response: web.StreamResponse = web.Response(
+            status=reply.status, headers=reply.headers, body=b"".join(reply.content.chunks())
+        )
+        if "deflate" in request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.deflate)
+        return response
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    response.content_length = reply.length
+    await response.prepare(request)
+    stop = reply.start + (reply.length // 2 if reply.cut else reply.length)
+    try:
+        await _write(response, reply.content, reply.start, stop, reply.seconds)
+    except ConnectionError:
+        return response
+    if reply.cut:
+        await asyncio.sleep(0.05)
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, content: Content, start: int, stop: int, seconds: float) -> None:
+    if seconds <= 0:
+        for chunk in content.chunks(start, stop):
+            await response.write(chunk)
+        return
+    step = max(1, (stop - start) // _DRIP_STEPS)
+    for at in range(start, stop, step):
+        for chunk in content.chunks(at, min(at + step, stop)):
+            await response.write(chunk)
+        await asyncio.sleep(seconds * step / (stop - start))

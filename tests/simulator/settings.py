@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be adjusted about a simulated tenant, and who is registered in it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Clock = Callable[[], float]
+
+AUDIENCE = "https://api.securitycenter.microsoft.com"
+DEFAULT_ROLES = ("Machine.CollectForensics", "Machine.Read.All")
+
+
+def steady_clock() -> Clock:
+    """Seconds since the epoch that never step back, whatever happens to the machine's clock meanwhile."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
+
+
+@dataclass(frozen=True)
+class Settings:
+    seed: int = 1
+    tenant: str = "7f1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
+    tenant_name: str = "contoso.onmicrosoft.com"
+    audience: str = AUDIENCE
+
+    minute: float = 60.0
+    hour: float = 3600.0
+    # Endpoint name to (calls a minute, calls an hour), over the documented limits.
+    quotas: dict[str, tuple[int, int]] = field(default_factory=dict)
+    quota_window: Literal["sliding", "tick"] = "sliding"
+    retry_after: bool | Literal["http-date"] = True
+    count_rejected: bool = False
+
+    collect_seconds: tuple[float, float] = (1.0, 3.0)
+    cancel_seconds: float = 0.2
+    unseen_seconds: float = 0.0
+    unlisted_seconds: float = 0.0
+
+    token_lifetime: int = 3599
+    link_lifetime: float = 60.0
+    # None: only Simulator.approve_device_code() approves.
+    device_code_seconds: float | None = None
+
+    page_size: int = 10_000
+    next_link_bug: Literal["", "lost_filter", "loop"] = ""
+    # 0: no limit. 100 is the default of the OData library whose error texts the service shows.
+    filter_nodes: int = 100
+
+    # Two readings of the documentation that would make the usual pair of permissions insufficient.
+    link_needs_read_write: bool = False
+    cancel_needs_other_role: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("minute", "hour", "link_lifetime", "page_size"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be greater than 0")
+        if self.quota_window not in ("sliding", "tick"):
+            raise ValueError(f"quota_window is sliding or tick, not {self.quota_window!r}")
+        if self.next_link_bug not in ("", "lost_filter", "loop"):
+            raise ValueError(f"next_link_bug is lost_filter or loop, not {self.next_link_bug!r}")
+        if self.retry_after not in (True, False, "http-date"):
+            raise ValueError(f"retry_after is true, false or http-date, not {self.retry_after!r}")
+        low, high = self.collect_seconds
+        if not 0 <= low <= high:
+            raise ValueError("collect_seconds is a pair, the smaller first")
+
+
+@dataclass
+class App:
+    """An app registration with its service principal in the tenant."""
+
+    name: str
+    roles: tuple[str, ...] = DEFAULT_ROLES
+    client_id: str = ""
+    secret: str = ""
+    secret_expired: bool = False
+    certificate: bool = True
+    federated_subject: str = ""
+    # "Allow public client flows": without it, password and device code grants ask for a secret.
+    public: bool = False
+    scopes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.roles, self.scopes = tuple(self.roles), tuple(self.scopes)
+        self.client_id = self.client_id or str(uuid.uuid5(uuid.NAMESPACE_DNS, f"app:{self.name}"))
+
+    @property
+    def object_id(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"principal:{self.client_id}"))
+
+
+@dataclass
+class User:
+    """A work account that may sign in with the password or a device code."""
+
+    username: str
+    password: str = ""
+    scopes: tuple[str, ...] = ("Machine.CollectForensics", "Machine.Read")
+    needs_mfa: bool = False
+
+    def __post_init__(self) -> None:
+        self.scopes = tuple(self.scopes)
+
+    @property
+    def object_id(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"user:{self.username.lower()}"))
+
+
+@dataclass
+class ManagedIdentity:
+    """An identity of the host; without a client id it is the system-assigned one."""
+
+    name: str = "runner"
+    client_id: str = ""
+    roles: tuple[str, ...] = DEFAULT_ROLES
+    system_assigned: bool = True
+
+    def __post_init__(self) -> None:
+        self.roles = tuple(self.roles)
+        self.client_id = self.client_id or str(uuid.uuid5(uuid.NAMESPACE_DNS, f"identity:{self.name}"))
+
+
+def default_apps() -> list[App]:
+    return [
+        App("secops-collector", federated_subject="system:serviceaccount:soc:runner"),
+        App("secops-starter", roles=("Machine.CollectForensics",)),
+        App("secops-reader", roles=("Machine.Read.All",)),
+        App("secops-nothing", roles=()),
+        App("secops-expired", secret_expired=True),
+        App(
+            "secops-desktop",
+            roles=(),
+            public=True,
+            certificate=False,
+            scopes=("Machine.CollectForensics", "Machine.Read"),
+        ),
+    ]
+
+
+def default_users() -> list[User]:
+    return [
+        User("analyst@contoso.onmicrosoft.com"),
+        User("reader@contoso.onmicrosoft.com", scopes=("Machine.Read",)),
+        User("careful@contoso.onmicrosoft.com", needs_mfa=True),
+    ]
+
+
+def default_identities() -> list[ManagedIdentity]:
+    return [ManagedIdentity("runner"), ManagedIdentity("runner-assigned", system_assigned=False)]

@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory
 # Ansible refuses to start under a locale that is not UTF-8, and containers often have none.
 export LC_ALL := C.UTF-8
 
+# git sets these in hooks, and then every repository looks like the one the hook belongs to.
+unexport GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
+
 # Which ansible-core sanity, units and integration run on: a version such as 2.16, or the newest there is.
 CORE ?= newest
 
@@ -61,7 +64,7 @@ lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, ansible-lint, re
 
 .PHONY: sanity
 sanity: $(CORE_VENV)/.ready tree ## ansible-test sanity (CORE=2.16 for another ansible-core)
-	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) sanity
+	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) sanity $(ARGS)
 
 .PHONY: units
 units: $(CORE_VENV)/.ready tree ## ansible-test units

@@ -1,4 +1,4 @@
-"""Run one ansible-test command in its own virtual environments, where there is neither a container engine nor its download site.
+"""Run one ansible-test command in virtual environments, without its own download site and without a container engine.
 
 ansible-test passes on hardly any environment variable. So that its environments find the same package index as
 everybody else on this machine, they get a home of their own with a pip configuration written from the present one.
@@ -70,7 +70,7 @@ def main() -> None:
     os.chdir(tree)
     os.execv(
         os.path.join(binaries, "ansible-test"),
-        ["ansible-test", command, "--venv", "--python", PYTHON_VERSION, "-v", *arguments],
+        ["ansible-test", command, "--venv", "--python", PYTHON_VERSION, *arguments],
     )
 
 

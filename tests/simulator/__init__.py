@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from .faults import Fault
-from .fleet import SCENARIOS, Device, PastAction
+from .devices import SCENARIOS, Device, PastAction
+from .faults import KINDS, Fault
 from .messages import LoggedRequest
-from .server import KINDS, Simulator
+from .server import Simulator
 from .settings import App, ManagedIdentity, Settings, User
 
 __all__ = [

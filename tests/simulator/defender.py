@@ -14,7 +14,6 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
-from .entra import Entra
 from .faults import unauthorized
 from .fleet import Fleet
 from .messages import ApiError, Call, Handler, Reply, gateway_error, json_reply
@@ -22,14 +21,20 @@ from .odata import ACTION_PROPERTIES, MACHINE_PROPERTIES, Kind, parse_query
 from .quota import Quota
 from .settings import Settings
 from .timestamps import parse_utc
+from .tokens import Tokens
 
 _READ = ("Machine.Read.All", "Machine.ReadWrite.All")
 _READ_DELEGATED = ("Machine.Read", "Machine.ReadWrite")
 _COLLECT = ("Machine.CollectForensics",)
 _CANCEL = (
-    "Machine.CollectForensics", "Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.Offboard",
-    "Machine.StopAndQuarantine", "Machine.LiveResponse",
-)  # fmt: skip
+    "Machine.CollectForensics",
+    "Machine.Isolate",
+    "Machine.RestrictExecution",
+    "Machine.Scan",
+    "Machine.Offboard",
+    "Machine.StopAndQuarantine",
+    "Machine.LiveResponse",
+)
 _IP_WINDOW = 15 * 60.0
 _IP_LOOK_BACK = 30 * 86400.0
 _ODATA_HEADERS = {
@@ -50,8 +55,8 @@ Work = Callable[[Call, Identity], Reply]
 
 
 class Defender:
-    def __init__(self, settings: Settings, entra: Entra, fleet: Fleet, quota: Quota, api_url: str) -> None:
-        self._settings, self._entra, self._fleet, self._quota = settings, entra, fleet, quota
+    def __init__(self, settings: Settings, tokens: Tokens, fleet: Fleet, quota: Quota, api_url: str) -> None:
+        self._settings, self._tokens, self._fleet, self._quota = settings, tokens, fleet, quota
         self._api_url = api_url
 
     def routes(self) -> list[tuple[str, str, str, Handler]]:
@@ -91,7 +96,7 @@ class Defender:
         if scheme.lower() != "bearer" or not token:
             raise unauthorized("The request has no access token")
         try:
-            claims = self._entra.verify(token, call.now)
+            claims = self._tokens.verify(token, call.now)
         except ValueError as error:
             raise unauthorized(str(error)) from error
         call.entry.client_id = claims["appid"]
@@ -143,7 +148,7 @@ class Defender:
     def _package_link(self, call: Call, identity: Identity) -> Reply:
         token = self._fleet.new_link(self._fleet.action(call.parts[0], call.now), call.now)
         # Only the part before the padding: it stands in the URL in every spelling of it.
-        self._entra.secrets.add(token.rstrip("="))
+        self._tokens.secrets.add(token.rstrip("="))
         url = f"{self._api_url}/safedownload/WDATP_Investigation_Package.zip?token={quote(token, safe='')}"
         body = {"@odata.context": f"{self._api_url}/api/$metadata#Edm.String", "value": f'"{url}"'}
         return json_reply(200, body, _ODATA_HEADERS)
@@ -157,7 +162,7 @@ class Defender:
     # Machines
 
     def _machines(self, call: Call, identity: Identity) -> Reply:
-        rows = self._fleet.machine_entities()
+        rows = self._fleet.machine_entities
         if not rows:
             raise ApiError(404, "NotFound", "No recent machines were found")
         return self._page(call, "Machines", "machines", rows, MACHINE_PROPERTIES, rows[0])
@@ -190,7 +195,7 @@ class Defender:
         def fits(candidate: str) -> bool:
             return candidate.startswith(tag) if prefix == "true" else candidate == tag
 
-        rows = [row for row in self._fleet.machine_entities() if any(map(fits, row["machineTags"]))]
+        rows = [row for row in self._fleet.machine_entities if any(map(fits, row["machineTags"]))]
         return self._values("Machines", rows)
 
     # Replies
@@ -236,17 +241,37 @@ class Defender:
 
 
 _ACTION_KEYS = (
-    "id", "type", "title", "requestor", "requestorComment", "status", "machineId", "computerDnsName", "creationDateTimeUtc",
-    "lastUpdateDateTimeUtc", "cancellationRequestor", "cancellationComment", "cancellationDateTimeUtc", "errorHResult",
-    "scope", "externalId", "requestSource", "relatedFileInfo", "commands", "troubleshootInfo",
-)  # fmt: skip
+    "id",
+    "type",
+    "title",
+    "requestor",
+    "requestorComment",
+    "status",
+    "machineId",
+    "computerDnsName",
+    "creationDateTimeUtc",
+    "lastUpdateDateTimeUtc",
+    "cancellationRequestor",
+    "cancellationComment",
+    "cancellationDateTimeUtc",
+    "errorHResult",
+    "scope",
+    "externalId",
+    "requestSource",
+    "relatedFileInfo",
+    "commands",
+    "troubleshootInfo",
+)
 
 
 def _authorize(identity: Identity, roles: tuple[str, ...], scopes: tuple[str, ...]) -> None:
     needed = scopes if identity.delegated else roles
     if not set(needed).intersection(identity.permissions):
         what = "user scopes" if identity.delegated else "application roles"
-        message = f"Missing {what}. API required {what.split()[1]}: {','.join(needed)}, {what}: {','.join(identity.permissions)}."
+        message = (
+            f"Missing {what}. API required {what.split()[1]}: {','.join(needed)}, "
+            f"{what}: {','.join(identity.permissions)}."
+        )
         raise ApiError(403, "Forbidden", message)
 
 

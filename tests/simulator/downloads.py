@@ -26,15 +26,13 @@ class Downloads:
         link = self._fleet.links.get(call.query.get("token", ""))
         if link is None:
             return text_reply(403, '{"message":"invalid token"}', "application/json", "InvalidToken")
-        action, device = link.action, link.action.device
-        call.entry.action_id, call.entry.machine_id = action.id, device.id
+        action, device = link.action, link.device
         if link.expires <= call.now:
             return text_reply(403, '{"message":"expired token"}', "application/json", "ExpiredToken")
-        action.downloads += 1
         scenario = device.scenario
         if scenario == "not_zip" and self._fleet.spoil(device, "download"):
             return text_reply(200, _ERROR_PAGE, "text/html; charset=utf-8")
-        content = self._fleet.package(action)
+        content = self._fleet.package(link)
         tag = f'"{hashlib.sha1(f"{action.id} {content.size}".encode()).hexdigest()}"'
         if scenario == "corrupt" and self._fleet.spoil(device, "download"):
             content = corrupted(content)

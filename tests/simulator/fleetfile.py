@@ -10,21 +10,20 @@ from typing import Any
 
 import yaml
 
-from .fleet import Device
+from .devices import Device
 from .settings import App, ManagedIdentity, User
 
 _SECTIONS = {"devices": Device, "apps": App, "users": User, "identities": ManagedIdentity}
 
 
 def read_fleet(path: Path) -> dict[str, Any]:
-    """The arguments of Simulator: devices, apps, users, identities (each a list of mappings) and what stands in settings."""
+    """The arguments of Simulator: the lists of the four sections, and what stands in settings."""
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if not isinstance(document, dict) or set(document) - {*_SECTIONS, "settings"}:
         raise ValueError(f"{path}: sections are {', '.join(_SECTIONS)} and settings")
     arguments = dict(document.get("settings") or {})
-    for name in ("collect_seconds",):
-        if name in arguments:
-            arguments[name] = tuple(arguments[name])
+    if "collect_seconds" in arguments:
+        arguments["collect_seconds"] = tuple(arguments["collect_seconds"])
     for section, kind in _SECTIONS.items():
         if section in document:
             arguments[section] = [item for entry in document[section] for item in _items(kind, entry)]

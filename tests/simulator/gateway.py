@@ -102,7 +102,7 @@ class Gateway:
         elif entry.endpoint == "download":
             link = self._fleet.links.get(entry.query.get("token", ""))
             if link:
-                entry.action_id, entry.machine_id = link.action.id, link.action.device.id
+                entry.action_id, entry.machine_id = link.action.id, link.device.id
 
     def _unknown(self, call: Call) -> Reply:
         return not_found(f"{self._base()}{call.target}").reply()

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-from .entra import Entra
 from .messages import Call, Handler, Reply, json_reply
 from .settings import ManagedIdentity
+from .tokens import Tokens
 
 
 class ManagedIdentityEndpoints:
-    def __init__(self, entra: Entra) -> None:
-        self._entra = entra
-        self.header = entra.random_secret()
-        entra.secrets.add(self.header)
+    def __init__(self, tokens: Tokens, identities: list[ManagedIdentity]) -> None:
+        self._tokens, self._identities = tokens, identities
+        self.header = tokens.random_secret()
 
     def routes(self) -> list[tuple[str, str, str, Handler]]:
         return [
@@ -28,11 +27,11 @@ class ManagedIdentityEndpoints:
         resource = call.query.get("resource", "").rstrip("/")
         if not resource or "api-version" not in call.query:
             return _imds_error("invalid_request", "Required query variables 'resource' and 'api-version' not specified")
-        identity = self._identity(call, "client_id")
+        identity = self._identity(call)
         if identity is None:
             return _imds_error("invalid_request", "Identity not found")
         token = self._issue(call, identity, resource)
-        lifetime = self._entra.settings.token_lifetime
+        lifetime = self._tokens.settings.token_lifetime
         body = {
             "access_token": token,
             "client_id": identity.client_id,
@@ -51,7 +50,7 @@ class ManagedIdentityEndpoints:
         resource = call.query.get("resource", "").rstrip("/")
         if not resource or "api-version" not in call.query:
             return _app_service_error(400, "The parameters resource and api-version are needed")
-        identity = self._identity(call, "client_id")
+        identity = self._identity(call)
         if identity is None:
             return _app_service_error(
                 400, "No User Assigned or Delegated Managed Identity found for specified ClientId"
@@ -59,29 +58,22 @@ class ManagedIdentityEndpoints:
         body = {
             "access_token": self._issue(call, identity, resource),
             "client_id": identity.client_id,
-            "expires_on": str(int(call.now) + self._entra.settings.token_lifetime),
+            "expires_on": str(int(call.now) + self._tokens.settings.token_lifetime),
             "resource": resource,
             "token_type": "Bearer",
         }
         return json_reply(200, body)
 
-    def _identity(self, call: Call, parameter: str) -> ManagedIdentity | None:
-        wanted = call.query.get(parameter)
-        for identity in self._entra.identities:
+    def _identity(self, call: Call) -> ManagedIdentity | None:
+        wanted = call.query.get("client_id")
+        for identity in self._identities:
             if identity.client_id == wanted or (wanted is None and identity.system_assigned):
                 return identity
         return None
 
     def _issue(self, call: Call, identity: ManagedIdentity, resource: str) -> str:
         call.entry.client_id = identity.client_id
-        return self._entra.issue(
-            call.now,
-            audience=resource,
-            lifetime=self._entra.settings.token_lifetime,
-            app=identity,
-            permissions=self._entra.granted(identity, resource),
-            credential="2",
-        )
+        return self._tokens.access_token(call.now, identity, resource, credential="2")
 
 
 def _imds_error(error: str, description: str) -> Reply:

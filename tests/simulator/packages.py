@@ -26,8 +26,8 @@ _UNIX = {
     "Open files/open_files.txt": "COMMAND  PID USER   FD   TYPE NAME\nwdavdaemon 312 root cwd DIR /\n",
 }
 _WINDOWS = {
-    "Autoruns/HKLM_Run.txt": "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Run\n    SecurityHealth    REG_EXPAND_SZ\n",
-    "Installed programs/InstalledPrograms.csv": "Name,Version,Publisher\nMicrosoft Edge,120.0.2210.91,Microsoft Corporation\n",
+    "Autoruns/HKLM_Run.txt": "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Run\n    SecurityHealth\n",
+    "Installed programs/InstalledPrograms.csv": "Name,Version,Publisher\nEdge,120.0.2210.91,Microsoft\n",
     "Network connections/ActiveNetConnections.txt": "  TCP    10.0.0.5:52344    52.109.8.21:443    ESTABLISHED\n",
     "Network connections/Arp.txt": "Interface: 10.0.0.5 --- 0x7\n  10.0.0.1    00-15-5d-01-02-03    dynamic\n",
     "Network connections/DnsCache.txt": "    Record Name . . . . . : login.microsoftonline.com\n",
@@ -71,7 +71,7 @@ def _deflated(files: dict[str, bytes]) -> Content:
 
 
 def _stored(files: dict[str, bytes], block: bytes, size: int) -> Content:
-    """zipfile would have to compute a checksum over gigabytes; here the members repeat one block, and so does its checksum."""
+    """zipfile would compute checksums over gigabytes; here the members repeat one block, and so its checksum."""
     members = list(files.items())
     overhead = sum(len(data) + _member_overhead(path) for path, data in members) + _END
     left = size - overhead

@@ -23,7 +23,7 @@ class Refusal:
 
 
 class Quota:
-    """Windows slide, or tick from one full minute (or hour) to the next: which of them the service has is not documented."""
+    """Windows slide, or tick from one full minute (or hour) to the next: the service does not say which."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

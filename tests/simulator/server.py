@@ -19,12 +19,14 @@ from typing import Any
 
 from aiohttp import web
 
+from .assertions import EXCHANGE_AUDIENCE
 from .control import Control
 from .defender import Defender
+from .devices import Device
 from .downloads import Downloads
-from .entra import EXCHANGE_AUDIENCE, Entra
-from .faults import KINDS, Fault, Faults
-from .fleet import Device, Fleet
+from .entra import Entra
+from .faults import Fault, Faults
+from .fleet import Fleet
 from .gateway import Gateway, routes
 from .keys import authority, key_pair, write_private
 from .managed_identity import ManagedIdentityEndpoints
@@ -41,6 +43,7 @@ from .settings import (
     default_users,
     steady_clock,
 )
+from .tokens import Tokens
 
 _HOST = "127.0.0.1"
 
@@ -77,9 +80,10 @@ class Simulator:
         self.fleet = Fleet(list(devices), self.settings, self.clock)
         self.quota = Quota(self.settings)
         self.faults = Faults()
-        self.entra = Entra(self.settings, self.apps, self.users, self.identities, self.login_url)
-        self.managed_identity = ManagedIdentityEndpoints(self.entra)
-        defender = Defender(self.settings, self.entra, self.fleet, self.quota, self.api_url)
+        self.tokens = Tokens(self.settings, self.login_url)
+        self.entra = Entra(self.settings, self.tokens, self.apps, self.users)
+        self.managed_identity = ManagedIdentityEndpoints(self.tokens, self.identities)
+        defender = Defender(self.settings, self.tokens, self.fleet, self.quota, self.api_url)
         table = [
             *routes(Control(self).routes()),
             *routes(defender.routes()),
@@ -115,8 +119,7 @@ class Simulator:
         return self.managed_identity.header
 
     def _write_credentials(self) -> None:
-        self.certificate_password = "pfx-" + self.entra.random_secret()
-        self.entra.secrets.add(self.certificate_password)
+        self.certificate_password = self.tokens.random_secret()
         pair = key_pair("app")
         self.ca_path = str(self.state_dir / "ca.pem")
         authority()[0].cert_pem.write_to_path(self.ca_path)
@@ -189,13 +192,11 @@ class Simulator:
 
     @property
     def actions(self) -> list[dict[str, Any]]:
-        """In the order of their creation, those included that the API does not show yet."""
-        now = self.clock()
-        return [action.entity(now) for action in list(self.fleet.actions)]
+        return self.fleet.state_of(self.clock())
 
     @property
     def secrets(self) -> set[str]:
-        return set(self.entra.secrets)
+        return set(self.tokens.secrets)
 
     def accepted_starts(self) -> dict[str, int]:
         return dict(self.fleet.starts)
@@ -237,14 +238,8 @@ class Simulator:
         owner = self.app(app) if isinstance(app, str) else app or self.apps[0]
         person = self.user(user) if isinstance(user, str) else user
         resource = self.audience if audience is None else audience
-        default = person.scopes if person else self.entra.granted(owner, resource)
-        return self.entra.issue(
-            self.clock(),
-            audience=resource,
-            lifetime=self.settings.token_lifetime if lifetime is None else lifetime,
-            app=owner,
-            user=person,
-            permissions=default if roles is None else roles,
+        return self.tokens.access_token(
+            self.clock(), owner, resource, user=person, permissions=roles, lifetime=lifetime
         )
 
     def federated_token(
@@ -255,7 +250,7 @@ class Simulator:
         lifetime: float = 3600,
     ) -> str:
         """A token of another issuer that the first app's federated credential trusts, unless told otherwise."""
-        return self.entra.federated_token(
+        return self.tokens.federated_token(
             self.clock(),
             self.apps[0].federated_subject if subject is None else subject,
             issuer or self.entra.federation_issuer,
@@ -281,6 +276,3 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((_HOST, port))
     return listener
-
-
-__all__ = ["KINDS", "Simulator"]

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machine actions: their state is a function of the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .timestamps import iso
+
+COLLECT = "CollectInvestigationPackage"
+ACTIVE = ("Pending", "InProgress")
+NEVER = float("inf")
+
+_E_FAIL = -2147467259
+
+
+@dataclass
+class Cancellation:
+    requestor: str
+    comment: str
+    asked: float
+    effective: float
+
+
+@dataclass
+class Action:
+    id: str
+    machine_id: str
+    computer_dns_name: str
+    type: str
+    requestor: str
+    comment: str
+    created: float
+    begins: float
+    ends: float
+    outcome: str
+    cancellation: Cancellation | None = None
+    request_source: str = "PublicApi"
+    seen_from: float = 0.0
+    listed_from: float = 0.0
+
+    def state(self, now: float) -> tuple[str, float]:
+        """The status and the moment of the last change."""
+        stop = self.cancellation.effective if self.cancellation else NEVER
+        if self.ends <= min(stop, now):
+            return self.outcome, self.ends
+        if stop <= now:
+            return "Cancelled", stop
+        if self.begins <= now:
+            return "InProgress", self.begins
+        return "Pending", self.created
+
+    def status(self, now: float) -> str:
+        return self.state(now)[0]
+
+    def entity(self, now: float) -> dict[str, Any]:
+        status, updated = self.state(now)
+        cancellation = self.cancellation if self.cancellation and self.cancellation.asked <= now else None
+        return {
+            "id": self.id,
+            "type": self.type,
+            "title": None,
+            "requestor": self.requestor,
+            "requestorComment": self.comment,
+            "status": status,
+            "machineId": self.machine_id,
+            "computerDnsName": self.computer_dns_name,
+            "creationDateTimeUtc": iso(self.created),
+            "lastUpdateDateTimeUtc": iso(updated),
+            "cancellationRequestor": cancellation.requestor if cancellation else None,
+            "cancellationComment": cancellation.comment if cancellation else None,
+            "cancellationDateTimeUtc": iso(cancellation.asked) if cancellation else None,
+            "errorHResult": _E_FAIL if status == "Failed" else 0,
+            "scope": None,
+            "externalId": None,
+            "requestSource": self.request_source,
+            "relatedFileInfo": None,
+            "commands": [],
+            "troubleshootInfo": None,
+        }

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The devices of the tenant, as the fleet file describes them and as the API shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from .actions import COLLECT
+from .timestamps import iso, parse_utc
+
+SCENARIOS = (
+    "fine",
+    "running",
+    "recent",
+    "fails",
+    "times_out",
+    "cancelled",
+    "offline",
+    "unsupported_os",
+    "old_client",
+    "forbidden",
+    "lost_reply",
+    "lost_request",
+    "dropped_reply",
+    "truncated",
+    "corrupt",
+    "not_zip",
+    "expired_link",
+    "huge",
+    "slow",
+    "busy_then_done",
+)
+
+_HUGE = 2 * 1024**3
+
+
+@dataclass
+class PastAction:
+    """An action that exists when the simulator starts."""
+
+    type: str = COLLECT
+    status: str = "Succeeded"
+    age: float = 3600.0
+    comment: str = "Alert 4711"
+    requestor: str = "analyst@contoso.com"
+
+
+@dataclass
+class Device:
+    name: str
+    scenario: str = "fine"
+    id: str = ""
+    aad_device_id: str | None = ""
+    ip: str = ""
+    external_ip: str = "203.0.113.10"
+    os_platform: str = "Windows11"
+    os_version: str = "23H2"
+    health_status: str = "Active"
+    onboarding_status: str = "Onboarded"
+    # Seconds before the start, or a UTC time.
+    last_seen: float | str = 300.0
+    first_seen: float | str = 30 * 86400.0
+    tags: tuple[str, ...] = ()
+    rbac_group: str | None = "Workstations"
+    rbac_group_id: int = 5
+    risk_score: str | None = "None"
+    exposure_level: str | None = "Low"
+    device_value: str | None = "Normal"
+    merged_into: str | None = None
+    agent_version: str = "10.8560.25364.1036"
+    history: tuple[PastAction, ...] = ()
+    package_size: int | None = None
+    collect_seconds: tuple[float, float] | None = None
+    unseen_seconds: float | None = None
+    unlisted_seconds: float | None = None
+    running_since: float = 60.0
+    recent_age: float = 600.0
+    # How many times a scenario that spoils a call spoils it; 0 is always.
+    times: int = 1
+    ranges: bool = True
+    drip_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise ValueError(f"unknown scenario {self.scenario!r}; there are: {', '.join(SCENARIOS)}")
+        self.name = self.name.lower()
+        self.id = (self.id or self.derived_id(1)).lower()
+        self.tags = tuple(self.tags)
+        self.history = tuple(item if isinstance(item, PastAction) else PastAction(**item) for item in self.history)
+        if self.scenario == "huge" and self.package_size is None:
+            self.package_size = _HUGE
+        self._fill()
+
+    def derived_id(self, ordinal: int) -> str:
+        return hashlib.sha1(f"{self.name}#{ordinal}".encode()).hexdigest()
+
+    def renumber(self, ordinal: int) -> None:
+        """Two records of one name are two devices, each with an identity of its own."""
+        old = self._derived()
+        self.id = self.derived_id(ordinal)
+        if self.aad_device_id == old[0]:
+            self.aad_device_id = ""
+        if self.ip == old[1]:
+            self.ip = ""
+        self._fill()
+
+    def _derived(self) -> tuple[str, str]:
+        digest = bytes.fromhex(hashlib.sha1(self.id.encode()).hexdigest())
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, self.id)), f"10.{digest[0]}.{digest[1]}.{1 + digest[2] % 254}"
+
+    def _fill(self) -> None:
+        aad_device_id, ip = self._derived()
+        if self.aad_device_id == "":
+            self.aad_device_id = aad_device_id
+        self.ip = self.ip or ip
+
+    def moment(self, value: float | str, start: float) -> float:
+        return parse_utc(value) if isinstance(value, str) else start - value
+
+    def entity(self, start: float) -> dict[str, Any]:
+        mac = hashlib.sha1(self.id.encode()).hexdigest()[:12].upper()
+        return {
+            "id": self.id,
+            "mergedIntoMachineId": self.merged_into,
+            "isPotentialDuplication": self.merged_into is not None,
+            "isExcluded": False,
+            "exclusionReason": None,
+            "computerDnsName": self.name,
+            "firstSeen": iso(self.moment(self.first_seen, start)),
+            "lastSeen": iso(self.moment(self.last_seen, start)),
+            "osPlatform": self.os_platform,
+            "osVersion": None,
+            "osProcessor": "x64",
+            "version": self.os_version,
+            "lastIpAddress": self.ip,
+            "lastExternalIpAddress": self.external_ip,
+            "agentVersion": self.agent_version,
+            "osBuild": 22631 if self.os_platform.startswith("Windows") else None,
+            "healthStatus": self.health_status,
+            "deviceValue": self.device_value,
+            "rbacGroupId": self.rbac_group_id,
+            "rbacGroupName": self.rbac_group,
+            "riskScore": self.risk_score,
+            "exposureLevel": self.exposure_level,
+            "isAadJoined": self.aad_device_id is not None,
+            "aadDeviceId": self.aad_device_id,
+            "machineTags": list(self.tags),
+            "onboardingStatus": self.onboarding_status,
+            "osArchitecture": "64-bit",
+            "managedBy": "Intune",
+            "managedByStatus": "Success",
+            "defenderAvStatus": "Updated",
+            "vmMetadata": None,
+            "ipAddresses": [
+                {"ipAddress": self.ip, "macAddress": mac, "type": "Ethernet", "operationalStatus": "Up"},
+                {"ipAddress": "127.0.0.1", "macAddress": None, "type": "SoftwareLoopback", "operationalStatus": "Up"},
+            ],
+        }

@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+"""The Defender API's calls, typed: what is sent, what comes back, all pages of it."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime, timezone
+from urllib.parse import quote, urlsplit
+
+from ansible_collections.secops.defender.plugins.module_utils._errors import NotFound, ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, Action, Machine
+from ansible_collections.secops.defender.plugins.module_utils._quota import Slot
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._session import Session
+
+# List machines API and List machine actions API: maximum page size.
+_PAGE = 10_000
+# A next link that leads round in circles (microsoft-365-docs issue 8316) ends here at the latest.
+_PAGES = 1_000
+_ROWS = ("value", list)
+
+
+def literal(text: str) -> str:
+    """A string in an OData filter; a quote inside it is doubled, so that no name can change the filter's meaning."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Api:
+    """One method a call. All raise NetworkError, AuthError and ServiceError; see Session.call."""
+
+    def __init__(self, session: Session, secrets: Secrets) -> None:
+        self.session = session
+        self._secrets = secrets
+
+    def machines(self, query: str | None = None) -> list[dict[str, t.Any]]:
+        """All machines that an OData filter selects, as the API gives them, each once (List machines API)."""
+        return self._all("machines", "/api/machines", "list machines", query)
+
+    def machines_by_name_prefix(self, prefixes: t.Iterable[str]) -> list[dict[str, t.Any]]:
+        """Machines whose DNS name begins with one of these."""
+        return self.machines(" or ".join(f"startswith(computerDnsName,{literal(prefix)})" for prefix in prefixes))
+
+    def machines_by_ip(self, ip: str, moment: float) -> list[dict[str, t.Any]]:
+        """Machines seen with an internal IP within 15 minutes of a moment, seconds since 1970 (Find devices by internal IP API)."""
+        stamp = datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        path = f"/api/machines/findbyip(ip='{quote(ip, safe=':.')}',timestamp={stamp})"
+        return self._found("find_by_ip", path, f"find the device with IP {ip}")
+
+    def machines_by_tag(self, tag: str) -> list[dict[str, t.Any]]:
+        """Machines with exactly this tag (Find devices by tag API)."""
+        params = {"tag": tag, "useStartsWithFilter": "false"}
+        return self._found("find_by_tag", "/api/machines/findbytag", f"find devices with tag {tag}", params)
+
+    def collections(
+        self, *, since: float | None = None, machine_id: str | None = None, doing: str = "list machine actions"
+    ) -> list[Action]:
+        """Collect actions of the whole tenant, created since (seconds since 1970), or those of one machine."""
+        terms = [f"type eq {literal(COLLECT)}"]
+        if machine_id:
+            terms.insert(0, f"machineId eq {literal(machine_id)}")
+        if since is not None:
+            terms.append(
+                "creationDateTimeUtc ge " + datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+            )
+        return [action for action in self.actions(" and ".join(terms), doing) if action.type == COLLECT]
+
+    def actions(self, query: str | None = None, doing: str = "list machine actions") -> list[Action]:
+        """Machine actions that an OData filter selects (List machine actions API). Rows that are no actions are left out."""
+        found = []
+        for row in self._all("machine_actions", "/api/machineactions", doing, query):
+            try:
+                found.append(Action.from_api(row))
+            except ServiceError:
+                continue
+        return found
+
+    def action(self, action_id: str) -> Action:
+        """Raises NotFound for an unknown id, and for a moment after the action was created."""
+        path = f"/api/machineactions/{quote(action_id, safe='')}"
+        return Action.from_api(self.session.call("GET", "machine_action", path, f"read machine action {action_id}"))
+
+    def collect(self, machine: Machine, comment: str, slot: Slot | None = None) -> Action:
+        """Start a collection (Collect investigation package API). Raises AlreadyRunning, ReplyLost besides the others."""
+        path = f"/api/machines/{quote(machine.id, safe='')}/collectInvestigationPackage"
+        doing = f"start a collection on {machine.label}"
+        return Action.from_api(self.session.call("POST", "collect", path, doing, body={"Comment": comment}, slot=slot))
+
+    def cancel(self, action_id: str, comment: str, label: str) -> Action:
+        """Cancel an action that is not final yet (Cancel machine action API). Whether it took is seen by reading it again."""
+        path = f"/api/machineactions/{quote(action_id, safe='')}/cancel"
+        doing = f"cancel the collection on {label}"
+        return Action.from_api(self.session.call("POST", "cancel", path, doing, body={"Comment": comment}))
+
+    def package_link(self, action_id: str, label: str, slot: Slot | None = None) -> str:
+        """A link to the package, good for about a minute; it carries a token and is a secret (Get package SAS URI API).
+
+        Raises NotFound while the action has not succeeded.
+        """
+        path = f"/api/machineactions/{quote(action_id, safe='')}/getPackageUri"
+        doing = f"get the package link for {label}"
+        reply = self.session.call("GET", "package_link", path, doing, slot=slot, expect=("value", str))
+        # The service wraps the link in literal double quotes.
+        link = reply["value"].strip().strip('"')
+        self._secrets.add_link(link)
+        if not self.session.endpoints.trusts_link(link):
+            raise ServiceError(
+                f"Failed to {doing}: the link leads to the host {_host(link)}, which is not the service's.",
+                code="LinkNotTrusted",
+                advice="Nothing was sent there. If Microsoft has added a download host, report it to this collection.",
+            )
+        return link
+
+    def _found(
+        self, endpoint: str, path: str, doing: str, params: dict[str, str] | None = None
+    ) -> list[dict[str, t.Any]]:
+        # The service answers 404 where others answer an empty list.
+        try:
+            return self.session.call("GET", endpoint, path, doing, params=params, expect=_ROWS)["value"]
+        except NotFound:
+            return []
+
+    def _all(self, endpoint: str, path: str, doing: str, query: str | None) -> list[dict[str, t.Any]]:
+        """All pages, by C($top) and C($skip), or by the next link where the service gives one all the same; each id once."""
+        found: dict[str, dict[str, t.Any]] = {}
+        params = {"$top": str(_PAGE)}
+        if query:
+            params["$filter"] = query
+        skip = 0
+        for _page in range(_PAGES):
+            page = params | {"$skip": str(skip)} if skip else params
+            try:
+                reply = self.session.call("GET", endpoint, path, doing, params=page, expect=_ROWS)
+            except NotFound:
+                break  # List machines API: 404 where there is no recent machine.
+            rows = reply["value"]
+            before = len(found)
+            for row in rows:
+                if isinstance(row, dict) and row.get("id"):
+                    found.setdefault(str(row["id"]).lower(), row)
+            skip += len(rows)
+            more = reply.get("@odata.nextLink") or len(rows) >= _PAGE
+            if not more or len(found) == before:
+                break
+        return list(found.values())
+
+
+def _host(link: str) -> str:
+    try:
+        return urlsplit(link).hostname or "?"
+    except ValueError:
+        return "?"

@@ -1,0 +1,252 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+"""The custody log: append-only, chained, written ahead of what it announces.
+
+One JSON object a line. C(previous_sha256) is the SHA-256 of the line before (64 zeros in the first), C(seal) that of the
+line itself without its seal; so a change anywhere, the last line included, shows. It is also what an interrupted run is
+resumed from.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import socket
+import threading
+import typing as t
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._errors import EvidenceError
+from ansible_collections.secops.defender.plugins.module_utils._models import iso, parse_time
+from ansible_collections.secops.defender.plugins.module_utils._version import USER_AGENT
+
+LOG_NAME = "custody.jsonl"
+_FIRST = "0" * 64
+_TAIL = 1 << 16
+
+# Events. What a run resumes from is told by them alone.
+RUN_STARTED, RUN_ENDED = "run_started", "run_ended"
+START_REQUESTED = "start_requested"  # a collection is about to be asked for
+ACTION_KNOWN = "action_known"  # the machine action that will give the package: started, adopted, reused or resumed
+DOWNLOAD_STARTED = "download_started"
+PACKAGE_VERIFIED = "package_verified"  # the whole package is on disk under its .part name
+PACKAGE_STORED = "package_stored"  # package and record have their final names
+DEVICE_FAILED = "device_failed"
+LOG_REPAIRED = "log_repaired"  # the line before was cut short by a crash
+
+
+def seal(entry: dict[str, t.Any]) -> str:
+    """The line for an entry, sealed."""
+    body = {key: value for key, value in entry.items() if key != "seal"}
+    digest = hashlib.sha256(_dump(body).encode()).hexdigest()
+    return _dump({**body, "seal": digest})
+
+
+def _dump(entry: dict[str, t.Any]) -> str:
+    return json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
+
+
+def sha256_of_line(line: bytes) -> str:
+    """The SHA-256 that the next line carries: of the line without its line feed."""
+    return hashlib.sha256(line).hexdigest()
+
+
+@dataclass
+class Unfinished:
+    """What the log knows of one device's latest request."""
+
+    comment: str
+    requested: float
+    run: str
+    action_id: str | None = None
+    stored: bool = False
+    failed: bool = False
+
+
+@dataclass
+class History:
+    """What earlier runs left in the log, by device ID."""
+
+    requests: dict[str, Unfinished] = field(default_factory=dict)
+    ended_runs: set[str] = field(default_factory=set)
+    stored_files: set[str] = field(default_factory=set)
+    verified_files: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def read(self, entry: dict[str, t.Any]) -> None:
+        event, machine_id = entry.get("event"), str(entry.get("machine_id"))
+        if event == RUN_ENDED:
+            self.ended_runs.add(str(entry.get("run")))
+        elif event == START_REQUESTED:
+            self.requests[machine_id] = Unfinished(
+                comment=str(entry.get("comment")), requested=parse_time(entry.get("time")), run=str(entry.get("run"))
+            )
+        elif event == ACTION_KNOWN:
+            request = self.requests.get(machine_id)
+            if request is None or entry.get("request") not in ("started", "resumed"):
+                request = self.requests[machine_id] = Unfinished(
+                    comment=str(entry.get("comment")),
+                    requested=parse_time(entry.get("time")),
+                    run=str(entry.get("run")),
+                )
+            request.action_id, request.run = str(entry.get("action_id")), str(entry.get("run"))
+        elif event == PACKAGE_VERIFIED:
+            self.verified_files[str(entry.get("path"))] = (str(entry.get("sha256")), int(entry.get("size") or 0))
+        elif event in (PACKAGE_STORED, DEVICE_FAILED) and machine_id in self.requests:
+            request = self.requests[machine_id]
+            request.run = str(entry.get("run"))
+            request.stored, request.failed = event == PACKAGE_STORED, event == DEVICE_FAILED
+        if event == PACKAGE_STORED:
+            self.stored_files.add(str(entry.get("path")))
+
+    def unfinished(self, machine_id: str, comment: str, since: float) -> Unfinished | None:
+        """The device's request that a run which was interrupted left to this one, if it is the same request and recent.
+
+        A request is the same if its comment is. One that a completed run carried to its end is none: asking again is new.
+        """
+        request = self.requests.get(machine_id)
+        if request is None or request.comment != comment or request.requested < since or request.failed:
+            return None
+        return None if request.stored and request.run in self.ended_runs else request
+
+
+class Custody:
+    """The log of one evidence folder, opened for one run. Safe for threads, and for several runs at once.
+
+    Raises EvidenceError where the log cannot be written: nothing may happen that is not announced.
+    read_only: only to know its history (check mode).
+    """
+
+    def __init__(self, folder: Path, clock: Clock, read_only: bool = False) -> None:
+        self.path = folder / LOG_NAME
+        self.run = str(uuid.uuid4())
+        self.history = History()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._size = -1
+        self._last = _FIRST
+        self._count = 0
+        try:
+            if not read_only:
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            elif not self.path.exists():
+                return
+            with open(self.path, "rb") as log:
+                for line in log:
+                    entry = parse_line(line)
+                    if entry:
+                        self.history.read(entry)
+        except OSError as failure:
+            raise unwritable(self.path, failure) from None
+
+    def append(self, event: str, **facts: t.Any) -> str:
+        """Write one event through to the disk; returns the SHA-256 that the next line will carry."""
+        with self._lock:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                try:
+                    self._catch_up()
+                    return self._write(event, facts)
+                finally:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
+            except OSError as failure:
+                raise unwritable(self.path, failure) from None
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, event: str, facts: dict[str, t.Any]) -> str:
+        entry = {
+            "seq": self._count + 1,
+            "time": iso(self._clock.wall()),
+            "run": self.run,
+            "event": event,
+            **facts,
+            "previous_sha256": self._last,
+        }
+        line = seal(entry).encode()
+        try:
+            _write_all(self._file, line + b"\n")
+            os.fsync(self._file)
+        except OSError:
+            # A line cut short, on a full disk say, must not stay: the next one would stand behind it.
+            os.ftruncate(self._file, self._size)
+            raise
+        self._size += len(line) + 1
+        self._count += 1
+        self._last = sha256_of_line(line)
+        return self._last
+
+    def _catch_up(self) -> None:
+        """Take in what other runs have appended since, and heal a line that a crash cut short."""
+        size = os.fstat(self._file).st_size
+        if size == self._size:
+            return
+        self._size = size
+        if size == 0:
+            self._last, self._count = _FIRST, 0
+            return
+        reach = _TAIL
+        tail = os.pread(self._file, reach, max(0, size - reach))
+        while b"\n" not in tail[:-1] and reach < size:
+            reach *= 2
+            tail = os.pread(self._file, reach, max(0, size - reach))
+        torn = not tail.endswith(b"\n")
+        if torn:
+            _write_all(self._file, b"\n")
+            self._size += 1
+        lines = (tail if torn else tail[:-1]).split(b"\n")
+        last = lines[-1]
+        self._last = sha256_of_line(last)
+        entries = [entry for entry in map(parse_line, lines[::-1]) if entry]
+        self._count = int(entries[0]["seq"]) if entries else 0
+        if torn or not parse_line(last):
+            self._write(LOG_REPAIRED, {"torn_bytes": len(last)})
+
+
+def parse_line(line: bytes) -> dict[str, t.Any] | None:
+    """The entry, or None for a line that is no entry."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("seq"), int) else None
+
+
+def asked_by() -> dict[str, t.Any]:
+    """Who runs this, as far as the control node knows: for the log and the records."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    who: dict[str, t.Any] = {"user": user, "host": socket.gethostname(), "tool": USER_AGENT}
+    if os.environ.get("JOB_ID"):
+        who["awx_job_id"] = os.environ["JOB_ID"]
+    return who
+
+
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def unwritable(path: Path, failure: OSError) -> EvidenceError:
+    """The error for a file of the evidence folder that cannot be written."""
+    full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    return EvidenceError(
+        f"The evidence folder {path.parent} cannot be written: {failure.strerror}.",
+        advice="Free space there, then run again: what was begun is picked up."
+        if full
+        else "Check that dest is a folder, its owner and permissions, and whether the file system is mounted read-only.",
+        code="DiskFull" if full else "DestNotWritable",
+    )

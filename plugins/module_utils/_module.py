@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+"""The door for ordinary modules: where a task was delegated or is asynchronous, and nobody can be shown progress."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+
+
+class Task(t.Protocol):
+    """One of the functions of _tasks."""
+
+    def __call__(
+        self, options: t.Mapping[str, t.Any], check_mode: bool, reporter: t.Any, secrets: Secrets
+    ) -> dict[str, t.Any]: ...
+
+
+class ModuleReporter:
+    """Passes on warnings; everything else has no way out of a module before its end."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+
+    def plan(self, fleet: Fleet) -> None:
+        pass
+
+    def device(self, device: Device, what: str, detail: str = "") -> None:
+        pass
+
+    def trouble(self, text: str) -> None:
+        pass
+
+    def tick(self, fleet: Fleet) -> float:
+        return float("inf")
+
+    def detail(self, text: str) -> None:
+        pass
+
+    def http(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        self._module.warn(text)
+
+
+def run_module(spec: dict[str, dict[str, t.Any]], task: Task) -> t.NoReturn:
+    """Validate, work, and end the module with its result."""
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    result = task(module.params, module.check_mode, ModuleReporter(module), Secrets())
+    if result.pop("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)

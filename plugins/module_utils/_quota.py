@@ -1,0 +1,341 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+"""The budget of API calls, shared by every fork, play and job of this control node.
+
+The service counts calls by application, tenant and endpoint (Microsoft's answer in microsoft-365-docs issue 10124). A call
+takes a slot here before it is sent. Whether the service's windows slide or tick is not documented, so every window of that
+length, wherever it begins, holds no more calls than allowed. A call counts from the moment its reply came: the service saw
+it somewhen before, so its own window cannot end later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sqlite3
+import threading
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._errors import OptionsError
+
+PACKAGE_LINK = "package_link"
+COLLECT = "collect"
+ENDPOINTS = (
+    COLLECT,
+    PACKAGE_LINK,
+    "cancel",
+    "machine_actions",
+    "machine_action",
+    "machines",
+    "find_by_ip",
+    "find_by_tag",
+)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most C(calls) in any C(seconds)."""
+
+    calls: int
+    seconds: float
+
+    def share(self, part: float) -> Limit:
+        """This limit for one of several control nodes, 0 < part <= 1; never less than one call."""
+        calls = max(1, int(self.calls * part + 1e-9))
+        return Limit(calls, max(self.seconds, self.seconds * calls / (self.calls * part)))
+
+
+# Rate limits: Collect investigation package API and Get package SAS URI API, Limitations.
+DEFAULT_LIMITS: dict[str, tuple[Limit, ...]] = {
+    "default": (Limit(100, 60.0), Limit(1500, 3600.0)),
+    PACKAGE_LINK: (Limit(2, 60.0), Limit(120, 3600.0)),
+}
+
+_LIMIT = re.compile(r"^\s*([1-9]\d{0,6})\s*/\s*(\d+(?:\.\d+)?)\s*$")
+
+
+def parse_quotas(quotas: t.Mapping[str, t.Any] | None, share: float = 1.0) -> dict[str, tuple[Limit, ...]]:
+    """The limits for each endpoint class, from C(quotas) (such as C({"package_link": ["2/60"]})) and C(quota_share).
+
+    Raises OptionsError for an unknown class, a limit that is not calls/seconds, and a share outside 0 < share <= 1.
+    """
+    if not 0 < share <= 1:
+        raise OptionsError(
+            f"quota_share is {share:g}.", advice="Give a number above 0 and up to 1, such as 0.5 for two nodes."
+        )
+    limits = dict(DEFAULT_LIMITS)
+    for name, texts in (quotas or {}).items():
+        if name not in ("default", *ENDPOINTS):
+            raise OptionsError(
+                f"quotas names an unknown endpoint class {name!r}.",
+                advice=f"Known are default, {', '.join(ENDPOINTS)}.",
+            )
+        listed = [texts] if isinstance(texts, str) else texts
+        matches = [_LIMIT.match(text) if isinstance(text, str) else None for text in listed or []]
+        if not isinstance(listed, list) or not matches or not all(match and float(match[2]) > 0 for match in matches):
+            raise OptionsError(
+                f"quotas.{name} is {texts!r}.", advice="Give a list of calls/seconds, such as ['2/60', '120/3600']."
+            )
+        limits[name] = tuple(Limit(int(match[1]), float(match[2])) for match in matches if match)
+    return {name: tuple(limit.share(share) for limit in each) for name, each in limits.items()}
+
+
+def schedule(past: list[float], limits: t.Sequence[Limit], earliest: float, calls: int) -> list[float]:
+    """When the next C(calls) calls may be made at the soonest, given the sorted times of past ones."""
+    times = list(past)
+    for _each in range(calls):
+        moment = max(earliest, times[-1] if len(times) > len(past) else earliest)
+        for limit in limits:
+            if len(times) >= limit.calls:
+                moment = max(moment, times[-limit.calls] + limit.seconds)
+        times.append(moment)
+    return times[len(past) :]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Leave to make one call now."""
+
+    id: int
+    bucket: str
+
+
+class Budget:
+    """Slots for API calls. Safe for threads; across processes through a file.
+
+    scope: what the service counts by, besides the endpoint (tenant, application, host).
+    folder: where the shared file is; None for a budget of this process alone.
+    warn: told, once, that the file cannot be used; the budget then goes on for this process alone.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        limits: t.Mapping[str, tuple[Limit, ...]],
+        clock: Clock,
+        folder: Path | None = None,
+        warn: t.Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
+        self._limits = limits
+        self._clock = clock
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._store = _open_shared(folder, clock, warn) if folder else _open_private()
+
+    def limits(self, endpoint: str) -> tuple[Limit, ...]:
+        return self._limits.get(endpoint) or self._limits["default"]
+
+    def take(self, endpoint: str, ticket: int | None = None) -> tuple[Slot | None, float, int | None]:
+        """A slot if one is free now; otherwise how many seconds until it is worth asking again, and a place in the queue.
+
+        Give the ticket back when asking again: who asked first is served first, in whichever process.
+        """
+        bucket = self._bucket(endpoint)
+        return self._with_store(lambda store: self._take(store, bucket, self.limits(endpoint), ticket))
+
+    def acquire(self, endpoint: str) -> Slot:
+        """A slot, waiting for it as long as it takes. Nothing is locked meanwhile."""
+        ticket: int | None = None
+        while True:
+            slot, delay, ticket = self.take(endpoint, ticket)
+            if slot:
+                return slot
+            self._clock.sleep(delay)
+
+    def done(self, slot: Slot) -> None:
+        """The call's reply came (or will not come)."""
+        self._with_store(
+            lambda store: store.execute(
+                "UPDATE call SET state = 'done', at = ? WHERE id = ? AND bucket = ?",
+                (self._clock.monotonic(), slot.id, slot.bucket),
+            )
+        )
+
+    def pause(self, endpoint: str, seconds: float | None) -> None:
+        """The service said when to call again (429, C(Retry-After)): everyone on this node waits. None: it did not say."""
+        wait = seconds if seconds is not None else min(limit.seconds for limit in self.limits(endpoint))
+        until = self._clock.monotonic() + wait
+        self._with_store(
+            lambda store: store.execute(
+                "INSERT INTO pause VALUES (?1, ?2) ON CONFLICT (bucket) DO UPDATE SET until = max(until, ?2)",
+                (self._bucket(endpoint), until),
+            )
+        )
+
+    def forecast(self, endpoint: str, calls: int) -> float:
+        """Seconds until the last of that many further calls can be made, going by what was used so far."""
+        if calls <= 0:
+            return 0.0
+        bucket, limits = self._bucket(endpoint), self.limits(endpoint)
+
+        def read(store: sqlite3.Connection) -> float:
+            now = self._clock.monotonic()
+            return schedule(_past(store, bucket, limits, now), limits, _resumes(store, bucket, now), calls)[-1] - now
+
+        return self._with_store(read)
+
+    def _bucket(self, endpoint: str) -> str:
+        return f"{self._scope}/{endpoint}"
+
+    def _take(
+        self, store: sqlite3.Connection, bucket: str, limits: tuple[Limit, ...], ticket: int | None
+    ) -> tuple[Slot | None, float, int | None]:
+        now = self._clock.monotonic()
+        shortest, longest = min(limit.seconds for limit in limits), max(limit.seconds for limit in limits)
+        # Rows from the future come from before a restart or a damaged file: they count as just made, the safe reading.
+        store.execute("UPDATE call SET at = ?1 WHERE bucket = ?2 AND state != 'waiting' AND at > ?1", (now, bucket))
+        store.execute(
+            "DELETE FROM call WHERE bucket = ?1 AND ((state = 'waiting' AND at < ?2) OR (state != 'waiting' AND at < ?3))",
+            (bucket, now, now - longest - shortest),
+        )
+        ahead = store.execute(
+            "SELECT count(*) FROM call WHERE bucket = ? AND state = 'waiting' AND id < ?",
+            (bucket, ticket if ticket is not None else 1 << 62),
+        ).fetchone()[0]
+        times = schedule(_past(store, bucket, limits, now), limits, _resumes(store, bucket, now), ahead + 1)
+        delay = times[-1] - now
+        if delay <= 0:
+            if ticket is not None:
+                store.execute("DELETE FROM call WHERE id = ?", (ticket,))
+            row = store.execute("INSERT INTO call (bucket, state, at) VALUES (?, 'sent', ?)", (bucket, now))
+            return Slot(row.lastrowid or 0, bucket), 0.0, None
+        # A ticket lapses soon after its owner should have asked again: a process that died holds nobody up.
+        lapses = now + delay + shortest / 20
+        renewed = ticket is not None and store.execute(
+            "UPDATE call SET at = ? WHERE id = ? AND state = 'waiting'", (lapses, ticket)
+        )
+        if not renewed or not renewed.rowcount:
+            ticket = store.execute(
+                "INSERT INTO call (bucket, state, at) VALUES (?, 'waiting', ?)", (bucket, lapses)
+            ).lastrowid
+        return None, delay, ticket
+
+    def _with_store(self, work: t.Callable[[sqlite3.Connection], t.Any]) -> t.Any:
+        """One transaction; a store that fails is replaced by one of this process alone, and the work is done there."""
+        with self._lock:
+            try:
+                return _transaction(self._store, work)
+            except sqlite3.Error as failure:
+                self._warn(_unshared(str(failure)))
+                with contextlib.suppress(sqlite3.Error):
+                    self._store.close()
+                self._store = _open_private()
+                return _transaction(self._store, work)
+
+
+def _transaction(store: sqlite3.Connection, work: t.Callable[[sqlite3.Connection], t.Any]) -> t.Any:
+    store.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(store)
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            store.execute("ROLLBACK")
+        raise
+    store.execute("COMMIT")
+    return result
+
+
+def _past(store: sqlite3.Connection, bucket: str, limits: t.Sequence[Limit], now: float) -> list[float]:
+    """When past calls count from, sorted; one that is still under way counts as made now."""
+    lease = min(limit.seconds for limit in limits)
+    rows = store.execute(
+        "SELECT CASE state WHEN 'sent' THEN min(?1, at + ?2) ELSE at END AS moment FROM call "
+        "WHERE bucket = ?3 AND state != 'waiting' ORDER BY moment DESC LIMIT ?4",
+        (now, lease, bucket, max(limit.calls for limit in limits)),
+    )
+    return [row[0] for row in rows][::-1]
+
+
+def _resumes(store: sqlite3.Connection, bucket: str, now: float) -> float:
+    row = store.execute("SELECT until FROM pause WHERE bucket = ?", (bucket,)).fetchone()
+    return max(now, row[0]) if row else now
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS call (id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, state TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS call_bucket ON call (bucket, state, at);
+CREATE TABLE IF NOT EXISTS pause (bucket TEXT PRIMARY KEY, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS boot (id TEXT PRIMARY KEY, started REAL NOT NULL);
+"""
+_FILE = "quota-1.sqlite3"
+_BUSY_SECONDS = 20.0
+
+
+def _open_private() -> sqlite3.Connection:
+    store = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    store.executescript(_SCHEMA)
+    return store
+
+
+def _open_shared(folder: Path, clock: Clock, warn: t.Callable[[str], None]) -> sqlite3.Connection:
+    path = folder / _FILE
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return _open_file(path, clock)
+        except sqlite3.DatabaseError as failure:
+            if isinstance(failure, sqlite3.OperationalError):
+                raise
+            # Not a database: nothing in it can be counted on, and every later run would stumble over it too.
+            os.replace(path, path.with_suffix(".corrupt"))
+            warn(f"The shared quota file {path} was damaged ({failure}); it was set aside and a new one begun.")
+            return _open_file(path, clock)
+    except (OSError, sqlite3.Error) as failure:
+        warn(_unshared(f"{folder}: {failure}"))
+        return _open_private()
+
+
+def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
+    store = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
+    try:
+        # A process that is killed leaves a file that repairs itself; only a power cut may damage it, and then it is replaced.
+        store.execute("PRAGMA synchronous = OFF")
+        _transaction(store, lambda each: [each.execute(line) for line in _SCHEMA.split(";")])
+        _transaction(store, lambda each: _translate_times(each, clock))
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _translate_times(store: sqlite3.Connection, clock: Clock) -> None:
+    """Times count from the start of the computer, which clock steps do not move; after a restart they are translated."""
+    started = clock.wall() - clock.monotonic()
+    boot = _boot_id(started)
+    row = store.execute("SELECT id, started FROM boot").fetchone()
+    if row and row[0] != boot:
+        store.execute("UPDATE call SET at = at + ?", (row[1] - started,))
+        store.execute("UPDATE pause SET until = until + ?", (row[1] - started,))
+    if not row or row[0] != boot:
+        store.execute("DELETE FROM boot")
+        store.execute("INSERT INTO boot VALUES (?, ?)", (boot, started))
+
+
+def _boot_id(started: float) -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        # No such file outside Linux: the time of the start itself, coarse because a clock is corrected all the time.
+        return str(int(started // 100))
+
+
+def _unshared(why: str) -> str:
+    return (
+        f"The quota is not shared with other runs on this computer ({why}). Do not run several at once, "
+        "or set quota_dir to a folder that can be written."
+    )
+
+
+def default_folder() -> Path:
+    """Where the shared file is kept unless C(quota_dir) says otherwise."""
+    return Path(os.environ.get("ANSIBLE_HOME") or "~/.ansible").expanduser() / "secops.defender"

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+
+"""The door on the control node: the same work as the module of the same name, done here, with progress."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.secops.defender.plugins.module_utils._module import Task
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._spec import drop_empty
+from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
+
+
+class DefenderAction(ActionBase):
+    """Runs a task here, whatever the play's host is; one that is delegated to another host, or asynchronous, as a module there."""
+
+    _supports_check_mode = True
+    _supports_async = True
+    # The hosts may be Windows machines that nobody can reach from here.
+    _requires_connection = False
+
+    SPEC: dict[str, dict[str, t.Any]]
+    TASK: t.ClassVar[Task]
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        self._task.args = drop_empty(self._task.args, self.SPEC)
+        if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
+            return result
+        validation, options = self.validate_argument_spec(self.SPEC)
+        secrets = Secrets()
+        secrets.add(*validation._no_log_values)
+        reporter = DisplayReporter(Display(), secrets)
+        result.update(type(self).TASK(options, bool(self._task.check_mode), reporter, secrets))
+        return result

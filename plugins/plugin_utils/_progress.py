@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+
+"""What a person sees while the work goes on."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.utils.display import Display
+
+from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._tasks import duration
+
+# Seconds between two summary lines: a watched job is never silent for a minute, and a long one fills no log.
+_PACE = 30.0
+# Up to so many devices each gets a line when its package is stored; in larger fleets only what needs attention does.
+_SMALL_FLEET = 30
+
+_VERBOSE = {
+    "started": "collection started",
+    "already_running": "a collection is running already, its action is followed",
+    "reused": "a recent package is reused",
+    "resumed": "an interrupted request is resumed",
+    "reply_lost": "the reply to the start was lost, looking whether it was carried out",
+    "ready": "package is ready",
+    "status": "status",
+    "retry": "trying again",
+}
+
+
+class DisplayReporter:
+    """Progress lines through Ansible's display. In AWX a line is an event without a host, so each names its device."""
+
+    def __init__(self, display: Display, secrets: Secrets, clock: t.Callable[[], float] = time.monotonic) -> None:
+        self._display = display
+        self._secrets = secrets
+        self._clock = clock
+        self._next_summary = clock() + _PACE
+
+    def plan(self, fleet: Fleet) -> None:
+        counts = fleet.counts()
+        starts, links = fleet.forecast()
+        words = [f"{counts['to_start']} to start" if counts["to_start"] else "none to start"]
+        if counts["running"]:
+            words.append(f"{counts['running']} running already")
+        if counts["ready"]:
+            words.append(f"{counts['ready']} ready to download")
+        least = []
+        if starts >= 1:
+            least.append(f"starts take at least {duration(starts)}")
+        if links >= 1:
+            least.append(f"package links at least {duration(links)}")
+        quota = f"; by the quota {', '.join(least)}" if least else ""
+        self._say(f"{_devices(len(fleet.devices))}: {', '.join(words)}{quota}")
+
+    def device(self, device: Device, what: str, detail: str = "") -> None:
+        if what == "failed":
+            self._say(f"{device.label}: {detail}")
+        elif what == "done" and device.package:
+            text = f"{device.label}: package verified, {size(device.package.size)}, SHA-256 {device.package.sha256}"
+            self._say(text) if self._small else self.detail(text)
+        elif what in _VERBOSE:
+            self.detail(f"{device.label}: {_VERBOSE[what]}{': ' + detail if detail else ''}")
+
+    def tick(self, fleet: Fleet) -> float:
+        self._small = 1 < len(fleet.devices) <= _SMALL_FLEET
+        now = self._clock()
+        if now >= self._next_summary:
+            self._next_summary = now + _PACE
+            self._say(self._summary(fleet))
+        return self._next_summary - now
+
+    def trouble(self, text: str) -> None:
+        self._say(text)
+
+    def detail(self, text: str) -> None:
+        self._display.v(self._clean(text))
+
+    def http(self, text: str) -> None:
+        self._display.vvv(self._clean(text))
+
+    def warn(self, text: str) -> None:
+        self._display.warning(self._secrets.scrub(text))
+
+    _small = False
+
+    def _summary(self, fleet: Fleet) -> str:
+        counts = fleet.counts()
+        named = ("to_start", "to start"), ("running", "running"), ("ready", "waiting for a link"), ("fetching", "downloading")
+        words = [f"{counts[key]} {word}" for key, word in named if counts[key]]
+        words.append(f"{counts['done']} done")
+        if counts["failed"]:
+            words.append(f"{counts['failed']} failed")
+        left = max(fleet.forecast())
+        return f"{_devices(len(fleet.devices))}: {', '.join(words)}" + (f"; at least {duration(left)} left" if left >= 1 else "")
+
+    def _say(self, text: str) -> None:
+        self._display.display(self._clean(text))
+
+    def _clean(self, text: str) -> str:
+        # AWX shows the first kilobyte of an event.
+        return f"secops.defender: {self._secrets.scrub(text)}"[:1000]
+
+
+def size(count: int) -> str:
+    """Bytes as a person says them."""
+    amount, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +38,8 @@ def _check_certificate(
     assertion: str, header: Mapping[str, Any], claims: Mapping[str, Any], app: App, endpoints: tuple[str, ...]
 ) -> None:
     pair = key_pair("app")
-    short, long = header.get("x5t"), header.get("x5t#S256")
+    # msal pads them, other clients do not; the service takes both.
+    short, long = (str(header.get(name, "")).rstrip("=") for name in ("x5t", "x5t#S256"))
     thumbprint = _hex(long or short)
     if not app.certificate or (short != pair.thumbprint and long != pair.thumbprint_sha256):
         raise EntraError(700027, reason="The key was not found.", thumbprint=thumbprint)
@@ -78,8 +77,8 @@ def _signed_by(purpose: str, assertion: str) -> bool:
     return True
 
 
-def _hex(thumbprint: Any) -> str:
-    text = str(thumbprint or "")
-    if not re.fullmatch(r"[\w-]+", text):
-        return hashlib.sha1(text.encode()).hexdigest().upper()
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex().upper()
+def _hex(thumbprint: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(thumbprint + "=" * (-len(thumbprint) % 4)).hex().upper()
+    except ValueError:
+        return ""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from simulator import Device, Simulator
 from simulator.keys import authority, key_pair
 from simulator.testing import FakeClock

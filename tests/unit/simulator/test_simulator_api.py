@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+
 from simulator import Device, PastAction, Simulator
 from simulator.testing import Client, FakeClock, error_of
 from simulator.timestamps import iso

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from simulator.messages import QueryError
 from simulator.odata import ACTION_PROPERTIES, MACHINE_PROPERTIES, parse_filter
 

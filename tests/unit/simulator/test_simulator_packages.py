@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
+
 from simulator import Device, Simulator
 from simulator.packages import corrupted, package
 from simulator.testing import Client, FakeClock

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from simulator import Device, Settings, Simulator
 from simulator.quota import Quota
 from simulator.testing import Client, FakeClock, error_of
@@ -97,7 +98,9 @@ def test_429_says_when_to_come_back(start: Start, clock: FakeClock) -> None:
     response = client.get("/api/machines")
     assert error_of(response) == (429, "429")
     assert response.headers["Retry-After"] == "40"
-    assert "Maximum allowed 2 per 00:01:00 for the key Destination+TenantID+AppID" in response.json()["error"]["message"]
+    assert (
+        "Maximum allowed 2 per 00:01:00 for the key Destination+TenantID+AppID" in response.json()["error"]["message"]
+    )
     assert simulator.throttled() == {"machines": 1}
     clock.advance(40)
     assert client.get("/api/machines").status_code == 200

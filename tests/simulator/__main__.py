@@ -41,8 +41,10 @@ def main() -> None:
         signal.signal(number, lambda *_: done.set())
     with Simulator(port=options.port, state_dir=options.state_dir, **arguments) as simulator:
         _publish(simulator)
+        child = os.getppid() == options.parent_pid
         while not done.wait(1.0):
-            if options.parent_pid and not _alive(options.parent_pid):
+            # A dead parent that nobody has waited for still has its number, yet no children.
+            if options.parent_pid and not (os.getppid() == options.parent_pid if child else _alive(options.parent_pid)):
                 break
     (options.state_dir / "simulator.json").unlink(missing_ok=True)
 

@@ -97,7 +97,7 @@ class Device:
         self._fill()
 
     def derived_id(self, ordinal: int) -> str:
-        return hashlib.sha1(f"{self.name}#{ordinal}".encode()).hexdigest()
+        return hashlib.sha1((self.name if ordinal == 1 else f"{self.name}#{ordinal}").encode()).hexdigest()
 
     def renumber(self, ordinal: int) -> None:
         """Two records of one name are two devices, each with an identity of its own."""

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from .messages import ApiError, Content, Handler, Reply, gateway_error, json_reply, text_reply
+from .messages import ApiError, Call, Content, Handler, Reply, gateway_error, json_reply, text_reply
 
 KINDS = {
     "status": ("status", "code", "message", "retry_after", "body"),
@@ -57,7 +57,7 @@ class Fault:
         self.done = self.count > 0 and self.struck >= self.count
         return True
 
-    def apply(self, work: Handler, *args: Any) -> Reply:
+    def apply(self, work: Handler, call: Call) -> Reply:
         """The reply, with or without the work having been done."""
         if self.kind == "status":
             return self._status()
@@ -69,7 +69,7 @@ class Fault:
             return unauthorized("The token was revoked").reply()
         if self.kind == "reset":
             return Reply(0, Content([]), closed=True)
-        reply = work(*args)
+        reply = work(call)
         if self.kind == "status_after":
             return self._status()
         if self.kind == "reset_after":

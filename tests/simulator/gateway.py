@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from .faults import Faults
 from .fleet import Fleet
 from .messages import ApiError, Call, Content, Handler, LoggedRequest, Reply, not_found
 from .settings import Clock
-
-_log = logging.getLogger("simulator")
 
 MAX_URL = 8_000
 _DRIP_STEPS = 20
@@ -44,17 +41,9 @@ class Gateway:
         self.requests: list[LoggedRequest] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        try:
-            return await self._handle(request)
-        except Exception:
-            _log.exception("the simulator itself failed on %s", request.path)
-            raise
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
         route, parts = self._match(request)
-        now = self._clock()
         entry = LoggedRequest(
-            now,
+            self._clock(),
             "",
             request.method,
             request.path,
@@ -68,19 +57,25 @@ class Gateway:
         if not control:
             self.requests.append(entry)
         body = await request.read()
-        call = Call(
-            request.method, request.path, request.raw_path, request.query, request.headers, body, now, entry, parts
-        )
         work = route.handler if route else self._unknown
         if len(request.raw_path) > MAX_URL:
             work = _too_long
         fault = None if control else self._faults.take(entry.endpoint, entry.machine_id)
-        if fault is None:
-            reply = work(call)
-        else:
+        if fault is not None:
             entry.fault = fault.kind
             await asyncio.sleep(fault.delay_before)
-            reply = fault.apply(work, call)
+        call = Call(
+            request.method,
+            request.path,
+            request.raw_path,
+            request.query,
+            request.headers,
+            body,
+            self._clock(),
+            entry,
+            parts,
+        )
+        reply = work(call) if fault is None else fault.apply(work, call)
         entry.error_code = reply.error_code
         await asyncio.sleep(reply.delay)
         return await _deliver(request, reply, entry)

@@ -282,7 +282,7 @@ def test_the_captured_shape_of_a_query_error(start: Start) -> None:
 
 
 def _pages(client: Client, path: str, most: int = 20) -> list[list[str]]:
-    pages = []
+    pages: list[list[str]] = []
     url = path
     while url and len(pages) < most:
         body = client.get(url.removeprefix(client.simulator.api_url)).json()

@@ -96,6 +96,10 @@ galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub chec
 demo: $(RUNTIME)/.ready tree ## see the collection at work against a simulated service
 	@$(WITH_RUNTIME) tests/demo/run
 
+.PHONY: changelog
+changelog: $(TOOLS)/.ready ## release: turn the fragments into changelogs/changelog.yaml and CHANGELOG.md
+	PATH="$(TOOLS)/bin:$$PATH" antsibull-changelog release
+
 # --- What the steps stand on -----------------------------------------------------------------------------------------
 
 WITH_RUNTIME := env PATH="$(RUNTIME)/bin:$(PATH)" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) PYTHONPATH=$(CURDIR)/tests

@@ -232,11 +232,17 @@ def _package(row: Resolved, device: Device | None, fatal: DefenderError | None) 
         "computer_dns_name": (row.machine.dns_name if row.machine else None) or (action.dns_name if action else None),
         "request": device.request if device else None,
         "status": action.status if action else None,
+        "changed": device is not None and _changed(device),
         "failed": error is not None,
         "error": error.as_result() if error else None,
         "action": action.as_result() if action else None,
         "package": device.package.as_result() if device and device.package else None,
     }
+
+
+def _changed(device: Device) -> bool:
+    """Something was started for it, or written (or would be)."""
+    return device.request in (STARTED, WOULD_START) or device.wrote
 
 
 def _summary(packages: list[dict[str, t.Any]], fleet: Fleet | None) -> dict[str, t.Any]:
@@ -271,7 +277,8 @@ def _sentence(packages: list[dict[str, t.Any]], summary: dict[str, t.Any], check
     failures = [package for package in packages if package["failed"]]
     if len(failures) == 1:
         error = failures[0]["error"]
-        sentence += f" {error['message']} {error['advice']}".rstrip()
+        tracking = f"Tracking ID: {error['tracking_id']}." if error["tracking_id"] else ""
+        sentence = " ".join(part for part in (sentence, error["message"], tracking, error["advice"]) if part)
     elif failures:
         listed = ", ".join(f"{package['machine']} ({package['error']['code']})" for package in failures[:10])
         sentence += f" Failed: {listed}{f' and {len(failures) - 10} more' if len(failures) > 10 else ''}."

@@ -43,4 +43,5 @@ class DefenderAction(ActionBase):
         secrets.add(*validation._no_log_values)
         reporter = DisplayReporter(Display(), secrets)
         result.update(type(self).TASK(options, bool(self._task.check_mode), reporter, secrets))
+        reporter.end(result["msg"])
         return result

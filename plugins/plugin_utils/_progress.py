@@ -43,8 +43,10 @@ class DisplayReporter:
         self._secrets = secrets
         self._clock = clock
         self._next_summary = clock() + _PACE
+        self._devices = 0
 
     def plan(self, fleet: Fleet) -> None:
+        self._devices = len(fleet.devices)
         counts = fleet.counts()
         starts, links = fleet.forecast()
         words = [f"{counts['to_start']} to start" if counts["to_start"] else "none to start"]
@@ -65,12 +67,11 @@ class DisplayReporter:
             self._say(f"{device.label}: {detail}")
         elif what == "done" and device.package:
             text = f"{device.label}: package verified, {size(device.package.size)}, SHA-256 {device.package.sha256}"
-            self._say(text) if self._small else self.detail(text)
+            self._say(text) if 1 < self._devices <= _SMALL_FLEET else self.detail(text)
         elif what in _VERBOSE:
             self.detail(f"{device.label}: {_VERBOSE[what]}{': ' + detail if detail else ''}")
 
     def tick(self, fleet: Fleet) -> float:
-        self._small = 1 < len(fleet.devices) <= _SMALL_FLEET
         now = self._clock()
         if now >= self._next_summary:
             self._next_summary = now + _PACE
@@ -89,17 +90,27 @@ class DisplayReporter:
     def warn(self, text: str) -> None:
         self._display.warning(self._secrets.scrub(text))
 
-    _small = False
+    def end(self, sentence: str) -> None:
+        """The result in a sentence. A failure is shown by Ansible itself, and so is that of a single device."""
+        if self._devices > 1:
+            self._say(sentence)
 
     def _summary(self, fleet: Fleet) -> str:
         counts = fleet.counts()
-        named = ("to_start", "to start"), ("running", "running"), ("ready", "waiting for a link"), ("fetching", "downloading")
+        named = (
+            ("to_start", "to start"),
+            ("running", "running"),
+            ("ready", "waiting for a link"),
+            ("fetching", "downloading"),
+        )
         words = [f"{counts[key]} {word}" for key, word in named if counts[key]]
         words.append(f"{counts['done']} done")
         if counts["failed"]:
             words.append(f"{counts['failed']} failed")
         left = max(fleet.forecast())
-        return f"{_devices(len(fleet.devices))}: {', '.join(words)}" + (f"; at least {duration(left)} left" if left >= 1 else "")
+        return f"{_devices(len(fleet.devices))}: {', '.join(words)}" + (
+            f"; at least {duration(left)} left" if left >= 1 else ""
+        )
 
     def _say(self, text: str) -> None:
         self._display.display(self._clean(text))

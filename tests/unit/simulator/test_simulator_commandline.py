@@ -58,6 +58,7 @@ class Program:
     def _wait(self, condition: Any) -> None:
         deadline = time.monotonic() + 15
         while not condition():
+            assert self.process.poll() is None, "it ended instead of starting"
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

@@ -92,11 +92,11 @@ class Defender:
         return handler
 
     def _identity(self, call: Call) -> Identity:
-        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        bearer = re.fullmatch(r"bearer (\S+)", call.headers.get("Authorization", ""), re.IGNORECASE)
+        if not bearer:
             raise unauthorized("The request has no access token")
         try:
-            claims = self._tokens.verify(token, call.now)
+            claims = self._tokens.verify(bearer.group(1), call.now)
         except ValueError as error:
             raise unauthorized(str(error)) from error
         call.entry.client_id = claims["appid"]

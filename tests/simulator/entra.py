@@ -266,7 +266,7 @@ class Entra:
         return app
 
     def _resource(self, scope: str) -> str:
-        resource, _, _ = scope.rpartition("/")
+        resource = scope.rpartition("/")[0]
         if resource not in (self._settings.audience, THREAT_PROTECTION, GRAPH):
             raise EntraError(500011, resource=resource, tenant=self._settings.tenant_name)
         return resource

@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta, timezone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_UTC = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T(\d{2}:\d{2}(?::\d{2}(?:\.\d{1,7})?)?))?Z")
+_UTC = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T(\d{2}:\d{2})(?:(:\d{2})(\.\d{1,7})?)?)?Z")
 
 
 def iso(seconds: float) -> str:
@@ -22,9 +22,7 @@ def parse_utc(text: str) -> float:
     match = _UTC.fullmatch(text)
     if not match:
         raise ValueError(f"not a UTC date: {text!r}")
-    day, clock = match.group(1), match.group(2) or "00:00:00"
-    whole, _, fraction = clock.partition(".")
-    if whole.count(":") == 1:
-        whole += ":00"
-    moment = datetime.strptime(f"{day}T{whole}", "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return (moment - _EPOCH).total_seconds() + (float(f"0.{fraction}") if fraction else 0.0)
+    day, minutes, seconds, fraction = match.groups()
+    text = f"{day}T{minutes or '00:00'}{seconds or ':00'}"
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    return (moment - _EPOCH).total_seconds() + float(f"0{fraction or ''}")

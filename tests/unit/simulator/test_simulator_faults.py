@@ -138,9 +138,9 @@ def test_unauthorized(simulator: Simulator, client: Client) -> None:
 
 def test_count_and_after(simulator: Simulator, client: Client) -> None:
     simulator.add_fault("machines", "status", count=2, after=1, status=500)
-    assert [client.get("/api/machines").status_code for _ in range(5)] == [200, 500, 500, 200, 200]
+    assert [client.get("/api/machines").status_code for _attempt in range(5)] == [200, 500, 500, 200, 200]
     simulator.add_fault("any", "status", count=0, status=503)
-    assert [client.get("/api/machines").status_code for _ in range(3)] == [503] * 3
+    assert [client.get("/api/machines").status_code for _attempt in range(3)] == [503] * 3
     assert client.get("/api/machineactions").status_code == 503
 
 

@@ -33,7 +33,7 @@ def _statuses(client: Client, device: Device) -> list[str]:
 def test_an_action_goes_from_pending_over_in_progress_to_its_end(start: Start, clock: FakeClock) -> None:
     client, action_id = _begin(start, Device("pc01"))
     seen = []
-    for _ in range(12):
+    for _second in range(12):
         body = client.get(f"/api/machineactions/{action_id}").json()
         seen.append(body["status"])
         clock.advance(1)
@@ -56,7 +56,7 @@ def test_the_duration_is_random_yet_repeatable(start: Start) -> None:
 
 def test_one_collection_at_a_time(start: Start, clock: FakeClock) -> None:
     device = Device("pc01", history=(PastAction("Isolate", "Pending"),))
-    client, _ = _begin(start, device)
+    client = _begin(start, device)[0]
     response = client.collect(device)
     assert error_of(response) == (400, "ActiveRequestAlreadyExists")
     assert response.json()["error"]["message"] == "Action is already in progress"
@@ -234,7 +234,7 @@ def test_truncated(start: Start, clock: FakeClock) -> None:
 
 def test_truncated_always(start: Start, clock: FakeClock) -> None:
     client, url = _ready(start, clock, Device("pc01", "truncated", times=0))
-    for _ in range(3):
+    for _attempt in range(3):
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             client.download(url)
 

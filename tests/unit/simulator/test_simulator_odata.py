@@ -94,6 +94,7 @@ def test_what_is_understood_and_false(text: str) -> None:
         "lastSeen gt 2026-01-01",
         "lastSeen gt 2026-01-01T00:00:00+00:00",
         "lastSeen gt 2026-13-01Z",
+        "lastSeen gt 2026-01-01T12:00.5Z",
         "rbacGroupId eq '5'",
         "machineTags eq 'tier0'",
         "machineTags/all(tag: tag eq 'tier0')",

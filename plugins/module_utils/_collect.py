@@ -49,6 +49,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence import B
 from ansible_collections.secops.defender.plugins.module_utils._models import (
     CANCELLED,
     FAILED,
+    FINAL,
     SUCCEEDED,
     TIMED_OUT,
     Action,
@@ -145,10 +146,30 @@ class Device:
         return self.machine.label
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is ahead once the first look is done: devices, calls, and the least seconds that the calls' quotas take."""
+
+    devices: int
+    starts: int
+    running: int
+    links: int
+    start_seconds: float
+    link_seconds: float
+
+    def as_result(self) -> dict[str, t.Any]:
+        """The C(plan) of a result."""
+        return {
+            "starts": self.starts,
+            "links": self.links,
+            "seconds": round(max(self.start_seconds, self.link_seconds), 1),
+        }
+
+
 class Observer(t.Protocol):
     """Who is told what happens; every call comes from the fleet's own thread."""
 
-    def plan(self, fleet: Fleet) -> None: ...
+    def plan(self, plan: Plan) -> None: ...
     def device(self, device: Device, what: str, detail: str = "") -> None: ...
     def trouble(self, text: str) -> None: ...
     def tick(self, fleet: Fleet) -> float: ...
@@ -241,6 +262,27 @@ class Fleet:
             if young and self.options.reuse_within > 0:
                 device.action, device.request = young[0], REUSED
 
+    def plan(self) -> Plan:
+        """What the run will ask of the quota."""
+        starts = sum(device.request is None for device in self.devices)
+        running = sum(device.action is not None and not device.action.final for device in self.devices)
+        links = sum(self._lacks_package(device) for device in self.devices) if self.folder else 0
+        budget = self.api.session.budget
+        return Plan(
+            len(self.devices),
+            starts,
+            running,
+            links,
+            budget.forecast(COLLECT, starts),
+            budget.forecast(PACKAGE_LINK, links),
+        )
+
+    def _lacks_package(self, device: Device) -> bool:
+        if device.action is None:
+            return True
+        there = self.folder is not None and self.folder.place(device.machine, device.action).exists()
+        return not there and device.action.status not in FINAL - {SUCCEEDED}
+
     def predict(self) -> None:
         """Check mode: say what a run would do with what look has found."""
         for device in self.devices:
@@ -263,7 +305,6 @@ class Fleet:
                 self._follow(device, device.action)
             else:
                 self._starts.append(device)
-        self.observer.plan(self)
         while self._open and not self.fatal:
             soon = min(
                 self._send_starts(),

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet
+from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet, Plan
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 
 
@@ -30,7 +30,7 @@ class ModuleReporter:
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
 
-    def plan(self, fleet: Fleet) -> None:
+    def plan(self, plan: Plan) -> None:
         pass
 
     def device(self, device: Device, what: str, detail: str = "") -> None:

@@ -32,12 +32,7 @@ from ansible_collections.secops.defender.plugins.module_utils._collect import (
 from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._evidence import Folder
 from ansible_collections.secops.defender.plugins.module_utils._models import SUCCEEDED
-from ansible_collections.secops.defender.plugins.module_utils._quota import (
-    PACKAGE_LINK,
-    Budget,
-    default_folder,
-    parse_quotas,
-)
+from ansible_collections.secops.defender.plugins.module_utils._quota import Budget, default_folder, parse_quotas
 from ansible_collections.secops.defender.plugins.module_utils._resolve import Resolved, parse_names, resolve
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._session import Http, Session
@@ -122,13 +117,18 @@ def collect_package(
         folder = Folder(options["dest"], clock, read_only=check_mode) if options["dest"] else None
         api = connection.sign_in(COLLECT_PERMISSIONS)
         resolved = resolve(api, names, options["on_ambiguous"])
+        for each in resolved:
+            if each.error:
+                reporter.trouble(each.error.message)
         with ThreadPoolExecutor(max_workers=asked_for.downloads + 6) as pool:
             fleet = Fleet(api, _devices(resolved), asked_for, pool, reporter, folder)
             try:
                 if fleet.devices:
                     fleet.look()
-                    plan = _plan(fleet)
+                    ahead = fleet.plan()
+                    plan = ahead.as_result()
                     connection.check_lifetime(plan["seconds"])
+                    reporter.plan(ahead)
                     fleet.predict() if check_mode else _run(fleet)
             except BaseException:
                 clock.stop()
@@ -180,20 +180,6 @@ def _devices(resolved: list[Resolved]) -> list[Device]:
         if each.machine and each.machine.id not in devices:
             devices[each.machine.id] = Device(len(devices), each.asked, each.machine)
     return list(devices.values())
-
-
-def _plan(fleet: Fleet) -> dict[str, t.Any]:
-    """What the run will ask of the quota, and the least time that takes."""
-    starts = sum(device.request is None for device in fleet.devices)
-    links = 0
-    if fleet.folder:
-        links = sum(
-            not (device.action and fleet.folder.place(device.machine, device.action).exists())
-            for device in fleet.devices
-        )
-    budget = fleet.api.session.budget
-    least = max(budget.forecast("collect", starts), budget.forecast(PACKAGE_LINK, links))
-    return {"starts": starts, "links": links, "seconds": round(least, 1)}
 
 
 def _run(fleet: Fleet) -> None:

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet
+from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet, Plan
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._tasks import duration
 
@@ -45,26 +45,24 @@ class DisplayReporter:
         self._next_summary = clock() + _PACE
         self._devices = 0
 
-    def plan(self, fleet: Fleet) -> None:
-        self._devices = len(fleet.devices)
-        counts = fleet.counts()
-        starts, links = fleet.forecast()
-        words = [f"{counts['to_start']} to start" if counts["to_start"] else "none to start"]
-        if counts["running"]:
-            words.append(f"{counts['running']} running already")
-        if counts["ready"]:
-            words.append(f"{counts['ready']} ready to download")
+    def plan(self, plan: Plan) -> None:
+        self._devices = plan.devices
+        words = [f"{plan.starts} to start" if plan.starts else "none to start"]
+        if plan.running:
+            words.append(f"{plan.running} running already")
+        if plan.links:
+            words.append(f"{plan.links} to download")
         least = []
-        if starts >= 1:
-            least.append(f"starts take at least {duration(starts)}")
-        if links >= 1:
-            least.append(f"package links at least {duration(links)}")
+        if plan.start_seconds >= 1:
+            least.append(f"starts take at least {duration(plan.start_seconds)}")
+        if plan.link_seconds >= 1:
+            least.append(f"package links at least {duration(plan.link_seconds)}")
         quota = f"; by the quota {', '.join(least)}" if least else ""
-        self._say(f"{_devices(len(fleet.devices))}: {', '.join(words)}{quota}")
+        self._say(f"{_devices(plan.devices)}: {', '.join(words)}{quota}")
 
     def device(self, device: Device, what: str, detail: str = "") -> None:
         if what == "failed":
-            self._say(f"{device.label}: {detail}")
+            self._say(detail)
         elif what == "done" and device.package:
             text = f"{device.label}: package verified, {size(device.package.size)}, SHA-256 {device.package.sha256}"
             self._say(text) if 1 < self._devices <= _SMALL_FLEET else self.detail(text)

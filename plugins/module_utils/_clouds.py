@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -71,6 +72,10 @@ _LINK_HOST_SUFFIXES = (
 )
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
+# In anything else (a backslash, a user name, an escape) libraries may disagree about where the host begins and ends: the
+# standard one sees https://evil.example\@api.security.microsoft.com at Microsoft's, the one that connects at the other host.
+_PLAIN_LINK = re.compile(r"https?://(?:[a-z0-9.-]+|\[::1\])(?::[0-9]{1,5})?(?:[/?][!-\[\]-~]*)?", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Endpoints:
@@ -95,8 +100,11 @@ class Endpoints:
 
     def trusts_link(self, link: str) -> bool:
         """Whether a package link leads to the service: its credential must not be sent anywhere else."""
+        if not _PLAIN_LINK.fullmatch(link):
+            return False
         try:
             parts = urlsplit(link)
+            parts.port  # noqa: B018 - raises ValueError for a port that is too high
             host = (parts.hostname or "").lower()
         except ValueError:
             return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import typing as t
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from ansible.module_utils.common.parameters import remove_values
 
@@ -33,7 +33,8 @@ class Secrets:
 
     def add_link(self, link: str) -> None:
         """A package link: whoever has it has the package."""
-        query = urlsplit(link).query
+        # Not urlsplit, which refuses some of what is no link.
+        query = link.partition("?")[2].partition("#")[0]
         self.add(link, query, *(value for _name, value in parse_qsl(query)))
 
     def scrub(self, value: t.Any) -> t.Any:

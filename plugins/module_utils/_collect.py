@@ -150,12 +150,12 @@ class Device:
 class Plan:
     """What is ahead once the first look is done: devices, calls, and the least seconds that the calls' quotas take."""
 
-    devices: int
-    starts: int
-    running: int
-    links: int
-    start_seconds: float
-    link_seconds: float
+    devices: int = 0
+    starts: int = 0
+    running: int = 0
+    links: int = 0
+    start_seconds: float = 0.0
+    link_seconds: float = 0.0
 
     def as_result(self) -> dict[str, t.Any]:
         """The C(plan) of a result."""
@@ -169,10 +169,17 @@ class Plan:
 class Observer(t.Protocol):
     """Who is told what happens; every call comes from the fleet's own thread."""
 
-    def plan(self, plan: Plan) -> None: ...
-    def device(self, device: Device, what: str, detail: str = "") -> None: ...
-    def trouble(self, text: str) -> None: ...
-    def tick(self, fleet: Fleet) -> float: ...
+    def plan(self, plan: Plan) -> None:
+        """The first look is done."""
+
+    def device(self, device: Device, what: str, detail: str = "") -> None:
+        """Something happened to a device."""
+
+    def trouble(self, text: str) -> None:
+        """Something needs attention."""
+
+    def tick(self, fleet: Fleet) -> float:
+        """Time has passed; returns the seconds after which to be called again."""
 
 
 @dataclass
@@ -229,6 +236,42 @@ class Fleet:
             self._adopt(device, actions, now)
             device.phase = START if device.request is None else WAITING
 
+    def look_for_packages(self, max_age: float) -> None:
+        """Find the newest package of each device that was not named by its action; nothing is started.
+
+        max_age: seconds that a package may be old; 0 for any age. Raises what the list call raises.
+        """
+        since = self.clock.wall() - max_age if max_age else None
+        by_machine: dict[str, list[Action]] = {}
+        if any(device.action is None for device in self.devices):
+            # An action may be older than its package, by as long as a device was offline.
+            listed_since = since - _LOOK_BACK if since else None
+            for action in self.api.collections(since=listed_since, doing="look which packages there are"):
+                by_machine.setdefault(action.machine_id, []).append(action)
+        for device in self.devices:
+            actions = [device.action] if device.action else by_machine.get(device.machine.id, [])
+            ready = [action for action in actions if action.status == SUCCEEDED and action.updated_at >= (since or 0.0)]
+            if ready:
+                device.action, device.request = max(ready, key=lambda each: each.updated_at), REUSED
+                device.phase = WAITING
+            else:
+                device.error, device.phase = self._no_package(device, actions, max_age), DONE
+
+    def _no_package(self, device: Device, actions: list[Action], max_age: float) -> ActionError:
+        newest = max(actions, key=lambda each: each.created_at, default=None)
+        if newest is None:
+            state = "no collection is known"
+        elif newest.status == SUCCEEDED:
+            state = f"the newest is from {newest.updated}, older than max_age"
+        else:
+            state = f"the newest action {newest.id} is {newest.status}"
+        device.action = device.action or newest
+        return ActionError(
+            f"There is no package of {device.label} to fetch: {state}.",
+            code="NoPackage",
+            advice="Wait until a running collection has ended, or collect with secops.defender.defender_collect_package.",
+        )
+
     def _adopt(self, device: Device, actions: list[Action], now: float) -> None:
         running = next((action for action in actions if not action.final), None)
         begun = None
@@ -241,7 +284,7 @@ class Fleet:
                 ours = [
                     action
                     for action in actions
-                    if action.comment == begun.comment and action.created_at >= begun.requested - _SKEW
+                    if action.comment == self.options.comment and action.created_at >= begun.requested - _SKEW
                 ]
                 device.action = ours[0] if ours else None
             if device.action is None and begun.action_id is not None:
@@ -264,7 +307,7 @@ class Fleet:
 
     def plan(self) -> Plan:
         """What the run will ask of the quota."""
-        starts = sum(device.request is None for device in self.devices)
+        starts = sum(device.phase == START for device in self.devices)
         running = sum(device.action is not None and not device.action.final for device in self.devices)
         links = sum(self._lacks_package(device) for device in self.devices) if self.folder else 0
         budget = self.api.session.budget
@@ -278,14 +321,16 @@ class Fleet:
         )
 
     def _lacks_package(self, device: Device) -> bool:
-        if device.action is None:
-            return True
+        if device.action is None or device.phase == DONE:
+            return device.phase == START
         there = self.folder is not None and self.folder.place(device.machine, device.action).exists()
         return not there and device.action.status not in FINAL - {SUCCEEDED}
 
     def predict(self) -> None:
         """Check mode: say what a run would do with what look has found."""
         for device in self.devices:
+            if device.phase == DONE:
+                continue
             if device.request is None:
                 device.request, device.wrote = WOULD_START, self.folder is not None
             elif self.folder and device.action:
@@ -299,8 +344,9 @@ class Fleet:
         now = self.clock.monotonic()
         self._next_poll = now + self.options.poll_interval
         self._last_contact = now
-        self._open = len(self.devices)
-        for device in self.devices:
+        open_devices = [device for device in self.devices if device.phase != DONE]
+        self._open = len(open_devices)
+        for device in open_devices:
             if device.action:
                 self._follow(device, device.action)
             else:

@@ -32,11 +32,12 @@ from ansible_collections.secops.defender.plugins.module_utils._models import iso
 from ansible_collections.secops.defender.plugins.module_utils._version import USER_AGENT
 
 LOG_NAME = "custody.jsonl"
-_FIRST = "0" * 64
+FIRST = "0" * 64
 _TAIL = 1 << 16
 
 # Events. What a run resumes from is told by them alone.
 RUN_STARTED, RUN_ENDED = "run_started", "run_ended"
+RUN_ABORTED = "run_aborted"  # it gave up; what it left open is taken up by the next run
 START_REQUESTED = "start_requested"  # a collection is about to be asked for
 ACTION_KNOWN = "action_known"  # the machine action that will give the package: started, adopted, reused or resumed
 DOWNLOAD_STARTED = "download_started"
@@ -63,10 +64,9 @@ def sha256_of_line(line: bytes) -> str:
 
 
 @dataclass
-class Unfinished:
-    """What the log knows of one device's latest request."""
+class Request:
+    """What the log knows of the latest request for one device with one comment."""
 
-    comment: str
     requested: float
     run: str
     action_id: str | None = None
@@ -76,46 +76,42 @@ class Unfinished:
 
 @dataclass
 class History:
-    """What earlier runs left in the log, by device ID."""
+    """What earlier runs left in the log."""
 
-    requests: dict[str, Unfinished] = field(default_factory=dict)
+    requests: dict[tuple[str, str], Request] = field(default_factory=dict)
     ended_runs: set[str] = field(default_factory=set)
     stored_files: set[str] = field(default_factory=set)
     verified_files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _current: dict[tuple[str, str], Request] = field(default_factory=dict)
 
     def read(self, entry: dict[str, t.Any]) -> None:
-        event, machine_id = entry.get("event"), str(entry.get("machine_id"))
+        event, run, path = entry.get("event"), str(entry.get("run")), str(entry.get("path"))
+        machine_id, comment = str(entry.get("machine_id")), str(entry.get("comment"))
         if event == RUN_ENDED:
-            self.ended_runs.add(str(entry.get("run")))
-        elif event == START_REQUESTED:
-            self.requests[machine_id] = Unfinished(
-                comment=str(entry.get("comment")), requested=parse_time(entry.get("time")), run=str(entry.get("run"))
-            )
-        elif event == ACTION_KNOWN:
-            request = self.requests.get(machine_id)
-            if request is None or entry.get("request") not in ("started", "resumed"):
-                request = self.requests[machine_id] = Unfinished(
-                    comment=str(entry.get("comment")),
-                    requested=parse_time(entry.get("time")),
-                    run=str(entry.get("run")),
-                )
-            request.action_id, request.run = str(entry.get("action_id")), str(entry.get("run"))
+            self.ended_runs.add(run)
+        elif event in (START_REQUESTED, ACTION_KNOWN):
+            request = self.requests.get((machine_id, comment))
+            if request is None or event == START_REQUESTED or entry.get("request") not in ("started", "resumed"):
+                request = self.requests[machine_id, comment] = Request(parse_time(entry.get("time")), run)
+            if event == ACTION_KNOWN:
+                request.action_id, request.run = str(entry.get("action_id")), run
+            self._current[run, machine_id] = request
         elif event == PACKAGE_VERIFIED:
-            self.verified_files[str(entry.get("path"))] = (str(entry.get("sha256")), int(entry.get("size") or 0))
-        elif event in (PACKAGE_STORED, DEVICE_FAILED) and machine_id in self.requests:
-            request = self.requests[machine_id]
-            request.run = str(entry.get("run"))
-            request.stored, request.failed = event == PACKAGE_STORED, event == DEVICE_FAILED
-        if event == PACKAGE_STORED:
-            self.stored_files.add(str(entry.get("path")))
+            self.verified_files[path] = (str(entry.get("sha256")), int(entry.get("size") or 0))
+        elif event in (PACKAGE_STORED, DEVICE_FAILED):
+            if event == PACKAGE_STORED:
+                self.stored_files.add(path)
+            ended = self._current.get((run, machine_id))
+            if ended:
+                ended.stored, ended.failed = event == PACKAGE_STORED, event == DEVICE_FAILED
 
-    def unfinished(self, machine_id: str, comment: str, since: float) -> Unfinished | None:
+    def unfinished(self, machine_id: str, comment: str, since: float) -> Request | None:
         """The device's request that a run which was interrupted left to this one, if it is the same request and recent.
 
         A request is the same if its comment is. One that a completed run carried to its end is none: asking again is new.
         """
-        request = self.requests.get(machine_id)
-        if request is None or request.comment != comment or request.requested < since or request.failed:
+        request = self.requests.get((machine_id, comment))
+        if request is None or request.requested < since or request.failed:
             return None
         return None if request.stored and request.run in self.ended_runs else request
 
@@ -134,7 +130,7 @@ class Custody:
         self._clock = clock
         self._lock = threading.Lock()
         self._size = -1
-        self._last = _FIRST
+        self._last = FIRST
         self._count = 0
         try:
             if not read_only:
@@ -194,7 +190,7 @@ class Custody:
             return
         self._size = size
         if size == 0:
-            self._last, self._count = _FIRST, 0
+            self._last, self._count = FIRST, 0
             return
         reach = _TAIL
         tail = os.pread(self._file, reach, max(0, size - reach))

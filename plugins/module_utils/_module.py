@@ -21,7 +21,8 @@ class Task(t.Protocol):
 
     def __call__(
         self, options: t.Mapping[str, t.Any], check_mode: bool, reporter: t.Any, secrets: Secrets
-    ) -> dict[str, t.Any]: ...
+    ) -> dict[str, t.Any]:
+        """Returns the result, with C(failed) and C(msg)."""
 
 
 class ModuleReporter:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from ansible_collections.secops.defender.plugins.module_utils._api import Api, literal
 from ansible_collections.secops.defender.plugins.module_utils._errors import MachineError, OptionsError, ServiceError
-from ansible_collections.secops.defender.plugins.module_utils._models import Machine
+from ansible_collections.secops.defender.plugins.module_utils._models import Action, Machine
 
 DEVICE_ID, ENTRA_ID, IP, DNS_NAME = "device ID", "Entra device ID", "IP address", "DNS name"
 
@@ -45,11 +45,19 @@ class Name:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A requested machine with its device, or with the reason why there is none."""
+    """A requested machine (or action) with its device, or with the reason why there is none."""
 
     asked: str
     machine: Machine | None
     error: MachineError | None = None
+    action: Action | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for two that ask for the same thing."""
+        if self.action:
+            return self.action.id
+        return self.machine.id if self.machine else self.asked
 
 
 def parse_names(machines: t.Sequence[str]) -> list[Name]:
@@ -114,6 +122,40 @@ def resolve(api: Api, names: t.Sequence[Name], on_ambiguous: str) -> list[Resolv
     return [Resolved(name.asked, *outcome[name.kind, name.value]) for name in names]
 
 
+def parse_action_ids(action_ids: t.Sequence[str]) -> list[str]:
+    """Raises OptionsError that lists every one that is no GUID."""
+    wrong = [action_id for action_id in action_ids if not _GUID.match(action_id.strip().lower())]
+    if wrong:
+        raise OptionsError(
+            f"Malformed in action_ids: {', '.join(map(repr, wrong))}.",
+            advice="An action ID is a GUID, such as 5382f7ea-7557-4ab7-9782-d50480024a4e.",
+        )
+    return [action_id.strip().lower() for action_id in action_ids]
+
+
+def find_actions(api: Api, action_ids: t.Sequence[str]) -> list[Resolved]:
+    """The action of each id, with its device, in the same order. Raises what Api raises."""
+    found: dict[str, Action] = {}
+    _by_chains(
+        [f"id eq {literal(action_id)}" for action_id in dict.fromkeys(action_ids)],
+        lambda query: found.update(
+            (action.id.lower(), action) for action in api.actions(query, "find machine actions")
+        ),
+    )
+    return [_resolved_action(action_id, found.get(action_id)) for action_id in action_ids]
+
+
+def _resolved_action(action_id: str, action: Action | None) -> Resolved:
+    if action is None:
+        error = MachineError(
+            f"No machine action has the ID {action_id}.",
+            advice="Check the ID and the tenant; the service forgets actions after its retention period.",
+            code="ActionNotFound",
+        )
+        return Resolved(action_id, None, error)
+    return Resolved(action_id, Machine(action.machine_id, action.dns_name), action=action)
+
+
 def _term(name: Name) -> str:
     value = literal(name.value)
     if name.kind == DEVICE_ID:
@@ -128,7 +170,12 @@ def _term(name: Name) -> str:
 
 
 def _load(api: Api, found: dict[str, Machine], terms: list[str]) -> None:
-    """All machines that fit any of the terms, by chains of C(or).
+    """All machines that fit any of the terms."""
+    _by_chains(terms, lambda query: _keep(found, api.machines(query)))
+
+
+def _by_chains(terms: list[str], ask: t.Callable[[str], None]) -> None:
+    """Ask for whatever fits any of the terms, by chains of C(or).
 
     How long a chain the service takes is not documented: one that it refuses is halved, and so are those that follow.
     """
@@ -140,13 +187,12 @@ def _load(api: Api, found: dict[str, Machine], terms: list[str]) -> None:
         ):
             chain.pop()
         try:
-            rows = api.machines(" or ".join(chain))
+            ask(" or ".join(chain))
         except ServiceError as failure:
             if failure.status not in (400, 414) or len(chain) == 1:
                 raise
             longest = (len(chain) + 1) // 2
             continue
-        _keep(found, rows)
         terms = terms[len(chain) :]
 
 

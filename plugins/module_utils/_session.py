@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import email.utils
+import math
 import os
 import threading
 import traceback
@@ -350,7 +351,7 @@ def retry_after(reply: requests.Response, clock: Clock) -> float | None:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - clock.wall()
         except (ValueError, TypeError):
             return None
-    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER) if seconds == seconds else None
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER) if not math.isnan(seconds) else None
 
 
 def _extent(reply: requests.Response) -> tuple[int, int | None]:

@@ -4,19 +4,18 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use it from other collections or standalone plugins/modules!
-"""What the modules do, from validated options to the result: the one way that modules and action plugins share."""
+"""Collecting and fetching packages, from validated options to the result: the one way that modules and action plugins share."""
 
 from __future__ import annotations
 
 import math
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import suppress
 
-from ansible_collections.secops.defender.plugins.module_utils import _auth, _custody
+from ansible_collections.secops.defender.plugins.module_utils import _custody
 from ansible_collections.secops.defender.plugins.module_utils._api import Api
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._clouds import Endpoints, endpoints
 from ansible_collections.secops.defender.plugins.module_utils._collect import (
     ALREADY_RUNNING,
     DONE,
@@ -26,128 +25,167 @@ from ansible_collections.secops.defender.plugins.module_utils._collect import (
     WOULD_START,
     Device,
     Fleet,
-    Observer,
     Options,
+    Plan,
+)
+from ansible_collections.secops.defender.plugins.module_utils._connection import (
+    COLLECT_AND_READ,
+    READ,
+    Connection,
+    Reporter,
 )
 from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._evidence import Folder
 from ansible_collections.secops.defender.plugins.module_utils._models import SUCCEEDED
-from ansible_collections.secops.defender.plugins.module_utils._quota import Budget, default_folder, parse_quotas
-from ansible_collections.secops.defender.plugins.module_utils._resolve import Resolved, parse_names, resolve
+from ansible_collections.secops.defender.plugins.module_utils._resolve import (
+    Resolved,
+    find_actions,
+    parse_action_ids,
+    parse_names,
+    resolve,
+)
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._session import Http, Session
 from ansible_collections.secops.defender.plugins.module_utils._spec import require_positive, seconds
 
-COLLECT_PERMISSIONS = ((_auth.COLLECT_PERMISSION,), _auth.READ_PERMISSIONS)
-READ_ONLY_PERMISSIONS = (_auth.READ_PERMISSIONS,)
+
+class Job(t.Protocol):
+    """What one module does with the fleet; everything else is the same for all."""
+
+    permissions: tuple[tuple[str, ...], ...]
+    asked: list[str]
+    options: Options
+
+    def find(self, api: Api) -> list[Resolved]:
+        """The devices. Raises what the API raises."""
+
+    def look(self, fleet: Fleet) -> None:
+        """What there is for them already. Nothing is changed anywhere."""
 
 
-class Reporter(Observer, t.Protocol):
-    """What a door (module or action plugin) does with what is said while the work goes on."""
+class CollectJob:
+    """defender_collect_package. Raises OptionsError for bad options."""
 
-    def detail(self, text: str) -> None: ...
-    def http(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
+    permissions: tuple[tuple[str, ...], ...] = COLLECT_AND_READ
 
-
-class Connection:
-    """The way to the service that the connection options describe.
-
-    Nothing is sent before sign_in. Raises OptionsError, MissingLibrary.
-    """
-
-    def __init__(self, options: t.Mapping[str, t.Any], reporter: Reporter, secrets: Secrets, clock: Clock) -> None:
-        require_positive(options, "timeout")
-        for name in ("client_secret", "certificate_password", "password", "access_token"):
-            secrets.add(options.get(name))
-        self.where: Endpoints = endpoints(
-            options["cloud"], options["region"], options["api_url"], options["login_url"], options["audience"]
+    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
+        if not options["comment"].strip():
+            raise OptionsError(
+                "comment is empty.",
+                advice="Say why the package is collected: it stays with the action, for the audit trail.",
+            )
+        require_positive(options, "wait_timeout", "poll_interval", "downloads")
+        self.options = Options(
+            comment=options["comment"],
+            wait=options["wait"],
+            wait_timeout=options["wait_timeout"],
+            cancel_on_timeout=options["cancel_on_timeout"],
+            poll_interval=options["poll_interval"],
+            reuse_within=seconds("reuse_within", options["reuse_within"]),
+            downloads=options["downloads"],
         )
-        self.limits = parse_quotas(options["quotas"], options["quota_share"])
-        self.http = Http(options["ca_path"], options["validate_certs"], options["timeout"], clock)
-        self.tokens, why = _auth.open_tokens(options, self.where, self.http, secrets)
-        self._options = options
-        self._reporter = reporter
-        self._secrets = secrets
-        reporter.detail(why)
+        self.asked = options["machines"]
+        self._names = parse_names(self.asked)
+        self._on_ambiguous = options["on_ambiguous"]
+        count, most = len({name.value for name in self._names}), options["max_machines"]
+        if 0 < most < count:
+            raise OptionsError(
+                f"{count} machines were named, but max_machines is {most}.",
+                advice="Name fewer, or raise max_machines if so many are meant. Nothing was started.",
+            )
 
-    def sign_in(self, required: t.Sequence[tuple[str, ...]]) -> Api:
-        """Get a token, check that it permits what is required, and open the API. Raises AuthError, NetworkError."""
-        claims = self.tokens.claims()
-        _auth.check_claims(claims, self.where, required, self.http.clock.wall(), 0.0)
-        # What the service counts by; a token that cannot be read leaves what the options say.
-        tenant = claims.tenant or self._options["tenant"] or ""
-        app = claims.app_id or self._options["client_id"] or ""
-        folder = Path(self._options["quota_dir"]) if self._options["quota_dir"] else default_folder()
-        budget = Budget(
-            f"{tenant}/{app}/{self.where.api_host}".lower(), self.limits, self.http.clock, folder, self._reporter.warn
-        )
-        return Api(Session(self.http, self.where, self.tokens, budget, self._reporter.http), self._secrets)
+    def find(self, api: Api) -> list[Resolved]:
+        return resolve(api, self._names, self._on_ambiguous)
 
-    def check_lifetime(self, work: float) -> None:
-        """Whether a token that cannot be renewed lives for the work ahead, in seconds. Raises AuthError."""
-        if not self.tokens.renewable:
-            _auth.check_claims(self.tokens.claims(), self.where, (), self.http.clock.wall(), work)
+    def look(self, fleet: Fleet) -> None:
+        fleet.look()
+
+
+class FetchJob:
+    """defender_fetch_package. Raises OptionsError for bad options."""
+
+    permissions: tuple[tuple[str, ...], ...] = READ
+
+    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
+        require_positive(options, "downloads")
+        self.options = Options(comment="", wait=True, downloads=options["downloads"])
+        self._max_age = seconds("max_age", options["max_age"])
+        self._action_ids = parse_action_ids(options["action_ids"] or [])
+        self._names = parse_names(options["machines"]) if options["machines"] else []
+        self._on_ambiguous = options["on_ambiguous"]
+        self.asked = [*(options["machines"] or ()), *(options["action_ids"] or ())]
+
+    def find(self, api: Api) -> list[Resolved]:
+        found = resolve(api, self._names, self._on_ambiguous) if self._names else []
+        return found + find_actions(api, self._action_ids)
+
+    def look(self, fleet: Fleet) -> None:
+        fleet.look_for_packages(self._max_age)
 
 
 def collect_package(
+    options: t.Mapping[str, t.Any], check_mode: bool, reporter: Reporter, secrets: Secrets, clock: Clock | None = None
+) -> dict[str, t.Any]:
+    """defender_collect_package, from its validated options to its result. Raises no DefenderError: it is in the result."""
+    return _carry_out(lambda: CollectJob(options), options, check_mode, reporter, secrets, clock or Clock())
+
+
+def fetch_package(
+    options: t.Mapping[str, t.Any], check_mode: bool, reporter: Reporter, secrets: Secrets, clock: Clock | None = None
+) -> dict[str, t.Any]:
+    """defender_fetch_package, likewise."""
+    return _carry_out(lambda: FetchJob(options), options, check_mode, reporter, secrets, clock or Clock())
+
+
+def _carry_out(
+    make_job: t.Callable[[], Job],
     options: t.Mapping[str, t.Any],
     check_mode: bool,
     reporter: Reporter,
     secrets: Secrets,
-    clock: Clock | None = None,
+    clock: Clock,
 ) -> dict[str, t.Any]:
-    """defender_collect_package, from its validated options to its result. Never raises a DefenderError: it is in the result."""
-    clock = clock or Clock()
     began = clock.monotonic()
+    job: Job | None = None
     fleet: Fleet | None = None
     api: Api | None = None
     resolved: list[Resolved] = []
-    plan: dict[str, t.Any] = {"starts": 0, "links": 0, "seconds": 0.0}
+    plan = Plan().as_result()
     fatal: DefenderError | None = None
     try:
-        asked_for = _collect_options(options)
-        names = parse_names(options["machines"])
-        if 0 < options["max_machines"] < len({name.value for name in names}):
-            raise OptionsError(
-                f"{len({name.value for name in names})} machines were named, but max_machines is {options['max_machines']}.",
-                advice="Name fewer, or raise max_machines if so many are meant. Nothing was started.",
-            )
+        job = make_job()
         connection = Connection(options, reporter, secrets, clock)
         folder = Folder(options["dest"], clock, read_only=check_mode) if options["dest"] else None
-        api = connection.sign_in(COLLECT_PERMISSIONS)
-        resolved = resolve(api, names, options["on_ambiguous"])
+        api = connection.sign_in(job.permissions)
+        resolved = job.find(api)
         for each in resolved:
             if each.error:
                 reporter.trouble(each.error.message)
-        with ThreadPoolExecutor(max_workers=asked_for.downloads + 6) as pool:
-            fleet = Fleet(api, _devices(resolved), asked_for, pool, reporter, folder)
-            try:
-                if fleet.devices:
-                    fleet.look()
-                    ahead = fleet.plan()
-                    plan = ahead.as_result()
-                    connection.check_lifetime(plan["seconds"])
-                    reporter.plan(ahead)
-                    fleet.predict() if check_mode else _run(fleet)
-            except BaseException:
-                clock.stop()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(max_workers=job.options.downloads + 6)
+        try:
+            fleet = Fleet(api, _devices(resolved), job.options, pool, reporter, folder)
+            if fleet.devices:
+                job.look(fleet)
+                ahead = fleet.plan()
+                plan = ahead.as_result()
+                connection.check_lifetime(plan["seconds"])
+                reporter.plan(ahead)
+                fleet.predict() if check_mode else _run(fleet)
+        finally:
+            # Whatever still waits or downloads when the task is interrupted is let go, and resumed by the next run.
+            clock.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
         fatal = fleet.fatal
     except DefenderError as failure:
         fatal = failure
-    packages = _packages(options["machines"], resolved, fleet, fatal)
-    summary = _summary(packages, fleet)
+    asked = job.asked if job else [*(options["machines"] or ()), *(options.get("action_ids") or ())]
+    packages = _packages(asked, resolved, fleet, fatal)
+    summary = _summary(packages)
     summary.update(
         plan=plan, duration=round(clock.monotonic() - began, 3), api_calls=api.session.api_calls if api else 0
     )
-    failed = fatal is not None or any(package["failed"] for package in packages)
     result = {
-        "changed": any(
-            device.request in (STARTED, WOULD_START) or device.wrote for device in (fleet.devices if fleet else ())
-        ),
-        "failed": failed,
+        "changed": any(package["changed"] for package in packages),
+        "failed": fatal is not None or any(package["failed"] for package in packages),
         "msg": str(fatal) if fatal else _sentence(packages, summary, check_mode),
         "summary": summary,
         "packages": packages,
@@ -155,30 +193,12 @@ def collect_package(
     return t.cast("dict[str, t.Any]", secrets.scrub(result))
 
 
-def _collect_options(options: t.Mapping[str, t.Any]) -> Options:
-    if not options["comment"].strip():
-        raise OptionsError(
-            "comment is empty.",
-            advice="Say why the package is collected: it stays with the action, for the audit trail.",
-        )
-    require_positive(options, "wait_timeout", "poll_interval", "downloads")
-    return Options(
-        comment=options["comment"],
-        wait=options["wait"],
-        wait_timeout=options["wait_timeout"],
-        cancel_on_timeout=options["cancel_on_timeout"],
-        poll_interval=options["poll_interval"],
-        reuse_within=seconds("reuse_within", options["reuse_within"]),
-        downloads=options["downloads"],
-    )
-
-
 def _devices(resolved: list[Resolved]) -> list[Device]:
-    """Each device once, in the order in which they were first named."""
+    """Each device once (by action ID: each action once), in the order in which they were first named."""
     devices: dict[str, Device] = {}
     for each in resolved:
-        if each.machine and each.machine.id not in devices:
-            devices[each.machine.id] = Device(len(devices), each.asked, each.machine)
+        if each.machine and each.key not in devices:
+            devices[each.key] = Device(len(devices), each.asked, each.machine, action=each.action)
     return list(devices.values())
 
 
@@ -191,7 +211,12 @@ def _run(fleet: Fleet) -> None:
             devices=len(fleet.devices),
         )
     fleet.run()
-    if fleet.folder and not fleet.fatal:
+    if fleet.folder is None:
+        return
+    if fleet.fatal:
+        with suppress(DefenderError):
+            fleet.folder.custody.append(_custody.RUN_ABORTED, code=fleet.fatal.code, message=fleet.fatal.message)
+    else:
         fleet.folder.custody.append(
             _custody.RUN_ENDED,
             stored=sum(device.package is not None for device in fleet.devices),
@@ -200,11 +225,12 @@ def _run(fleet: Fleet) -> None:
 
 
 def _packages(
-    machines: t.Sequence[str], resolved: list[Resolved], fleet: Fleet | None, fatal: DefenderError | None
+    asked: t.Sequence[str], resolved: list[Resolved], fleet: Fleet | None, fatal: DefenderError | None
 ) -> list[dict[str, t.Any]]:
-    by_id = {device.machine.id: device for device in fleet.devices} if fleet else {}
-    rows = resolved or [Resolved(asked, None) for asked in machines]
-    return [_package(row, by_id.get(row.machine.id) if row.machine else None, fatal) for row in rows]
+    keys = dict.fromkeys(each.key for each in resolved if each.machine)
+    devices = dict(zip(keys, fleet.devices, strict=True)) if fleet else {}
+    rows = resolved or [Resolved(name, None) for name in asked]
+    return [_package(row, devices.get(row.key), fatal) for row in rows]
 
 
 def _package(row: Resolved, device: Device | None, fatal: DefenderError | None) -> dict[str, t.Any]:
@@ -231,7 +257,7 @@ def _changed(device: Device) -> bool:
     return device.request in (STARTED, WOULD_START) or device.wrote
 
 
-def _summary(packages: list[dict[str, t.Any]], fleet: Fleet | None) -> dict[str, t.Any]:
+def _summary(packages: list[dict[str, t.Any]]) -> dict[str, t.Any]:
     """Counts of devices, each once; a name that fits none counts as one that failed."""
     devices = {package["machine_id"] or f"?{package['machine']}": package for package in packages}.values()
     counts: dict[str, t.Any] = {"requested": len(devices)}

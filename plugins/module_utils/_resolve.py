@@ -136,7 +136,7 @@ def parse_action_ids(action_ids: t.Sequence[str]) -> list[str]:
 def find_actions(api: Api, action_ids: t.Sequence[str]) -> list[Resolved]:
     """The action of each id, with its device, in the same order. Raises what Api raises."""
     found: dict[str, Action] = {}
-    _by_chains(
+    by_chains(
         [f"id eq {literal(action_id)}" for action_id in dict.fromkeys(action_ids)],
         lambda query: found.update(
             (action.id.lower(), action) for action in api.actions(query, "find machine actions")
@@ -156,6 +156,25 @@ def _resolved_action(action_id: str, action: Action | None) -> Resolved:
     return Resolved(action_id, Machine(action.machine_id, action.dns_name), action=action)
 
 
+def search(api: Api, names: t.Sequence[Name]) -> tuple[list[dict[str, t.Any]], list[str]]:
+    """Every machine that a name fits, as the API sent it and in the order of the names, and the names that fit none."""
+    rows: dict[str, dict[str, t.Any]] = {}
+    by_chains(
+        [_term(name) for name in names],
+        lambda query: rows.update((str(row["id"]).lower(), row) for row in api.machines(query)),
+    )
+    found: dict[str, Machine] = {}
+    _keep(found, rows.values())
+    ordered: dict[str, dict[str, t.Any]] = {}
+    missing = []
+    for name in names:
+        fitting = _fitting(name, found)
+        ordered.update((machine.id, rows[machine.id]) for machine in fitting)
+        if not fitting:
+            missing.append(name.asked)
+    return list(ordered.values()), missing
+
+
 def _term(name: Name) -> str:
     value = literal(name.value)
     if name.kind == DEVICE_ID:
@@ -171,10 +190,10 @@ def _term(name: Name) -> str:
 
 def _load(api: Api, found: dict[str, Machine], terms: list[str]) -> None:
     """All machines that fit any of the terms."""
-    _by_chains(terms, lambda query: _keep(found, api.machines(query)))
+    by_chains(terms, lambda query: _keep(found, api.machines(query)))
 
 
-def _by_chains(terms: list[str], ask: t.Callable[[str], None]) -> None:
+def by_chains(terms: list[str], ask: t.Callable[[str], None]) -> None:
     """Ask for whatever fits any of the terms, by chains of C(or).
 
     How long a chain the service takes is not documented: one that it refuses is halved, and so are those that follow.

@@ -50,7 +50,7 @@ class Settings:
 
     page_size: int = 10_000
     next_link_bug: Literal["", "lost_filter", "loop"] = ""
-    # 0: no limit. 100 is the default of the OData library whose error texts the service shows.
+    # 0: no limit, none is documented. 100 is the default of the OData library whose error texts the service shows.
     filter_nodes: int = 0
 
     # Two readings of the documentation that would make the usual pair of permissions insufficient.

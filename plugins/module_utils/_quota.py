@@ -167,8 +167,8 @@ class Budget:
         until = self._clock.monotonic() + wait
         self._with_store(
             lambda store: store.execute(
-                "INSERT INTO pause VALUES (?1, ?2) ON CONFLICT (bucket) DO UPDATE SET until = max(until, ?2)",
-                (self._bucket(endpoint), until),
+                "INSERT INTO pause VALUES (:bucket, :until) ON CONFLICT (bucket) DO UPDATE SET until = max(until, :until)",
+                {"bucket": self._bucket(endpoint), "until": until},
             )
         )
 
@@ -193,10 +193,13 @@ class Budget:
         now = self._clock.monotonic()
         shortest, longest = min(limit.seconds for limit in limits), max(limit.seconds for limit in limits)
         # Rows from the future come from before a restart or a damaged file: they count as just made, the safe reading.
-        store.execute("UPDATE call SET at = ?1 WHERE bucket = ?2 AND state != 'waiting' AND at > ?1", (now, bucket))
+        named = {"bucket": bucket, "now": now, "old": now - longest - shortest}
         store.execute(
-            "DELETE FROM call WHERE bucket = ?1 AND ((state = 'waiting' AND at < ?2) OR (state != 'waiting' AND at < ?3))",
-            (bucket, now, now - longest - shortest),
+            "UPDATE call SET at = :now WHERE bucket = :bucket AND state != 'waiting' AND at > :now",
+            named,
+        )
+        store.execute(
+            "DELETE FROM call WHERE bucket = :bucket AND at < CASE state WHEN 'waiting' THEN :now ELSE :old END", named
         )
         ahead = store.execute(
             "SELECT count(*) FROM call WHERE bucket = ? AND state = 'waiting' AND id < ?",
@@ -249,8 +252,8 @@ def _past(store: sqlite3.Connection, bucket: str, limits: t.Sequence[Limit], now
     """When past calls count from, sorted; one that is still under way counts as made now."""
     lease = min(limit.seconds for limit in limits)
     rows = store.execute(
-        "SELECT CASE state WHEN 'sent' THEN min(?1, at + ?2) ELSE at END AS moment FROM call "
-        "WHERE bucket = ?3 AND state != 'waiting' ORDER BY moment DESC LIMIT ?4",
+        "SELECT CASE state WHEN 'sent' THEN min(?, at + ?) ELSE at END AS moment FROM call "
+        "WHERE bucket = ? AND state != 'waiting' ORDER BY moment DESC LIMIT ?",
         (now, lease, bucket, max(limit.calls for limit in limits)),
     )
     return [row[0] for row in rows][::-1]

@@ -79,9 +79,9 @@ def parse_quotas(quotas: t.Mapping[str, t.Any] | None, share: float = 1.0) -> di
                 f"quotas names an unknown endpoint class {name!r}.",
                 advice=f"Known are default, {', '.join(ENDPOINTS)}.",
             )
-        listed = [texts] if isinstance(texts, str) else texts
-        matches = [_LIMIT.match(text) if isinstance(text, str) else None for text in listed or []]
-        if not isinstance(listed, list) or not matches or not all(match and float(match[2]) > 0 for match in matches):
+        listed = [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else []
+        matches = [_LIMIT.match(text) if isinstance(text, str) else None for text in listed]
+        if not matches or not all(match and float(match[2]) > 0 for match in matches):
             raise OptionsError(
                 f"quotas.{name} is {texts!r}.", advice="Give a list of calls/seconds, such as ['2/60', '120/3600']."
             )
@@ -192,12 +192,9 @@ class Budget:
     ) -> tuple[Slot | None, float, int | None]:
         now = self._clock.monotonic()
         shortest, longest = min(limit.seconds for limit in limits), max(limit.seconds for limit in limits)
-        # Rows from the future come from before a restart or a damaged file: they count as just made, the safe reading.
         named = {"bucket": bucket, "now": now, "old": now - longest - shortest}
-        store.execute(
-            "UPDATE call SET at = :now WHERE bucket = :bucket AND state != 'waiting' AND at > :now",
-            named,
-        )
+        # Rows from the future come from a damaged file: they count as just made, the safe reading.
+        store.execute("UPDATE call SET at = :now WHERE bucket = :bucket AND state != 'waiting' AND at > :now", named)
         store.execute(
             "DELETE FROM call WHERE bucket = :bucket AND at < CASE state WHEN 'waiting' THEN :now ELSE :old END", named
         )
@@ -272,6 +269,7 @@ CREATE TABLE IF NOT EXISTS boot (id TEXT PRIMARY KEY, started REAL NOT NULL);
 """
 _FILE = "quota-1.sqlite3"
 _BUSY_SECONDS = 20.0
+_LONGEST_PAUSE = 3600.0
 
 
 def _open_private() -> sqlite3.Connection:
@@ -317,8 +315,12 @@ def _translate_times(store: sqlite3.Connection, clock: Clock) -> None:
     boot = _boot_id(started)
     row = store.execute("SELECT id, started FROM boot").fetchone()
     if row and row[0] != boot:
-        store.execute("UPDATE call SET at = at + ?", (row[1] - started,))
-        store.execute("UPDATE pause SET until = until + ?", (row[1] - started,))
+        # Nobody who waited then is there any more. A computer may start with a wrong time: what would lie ahead because of
+        # it counts as just made, and holds nobody up for longer than the service ever does.
+        moved = {"by": row[1] - started, "now": clock.monotonic(), "longest": _LONGEST_PAUSE}
+        store.execute("DELETE FROM call WHERE state = 'waiting'")
+        store.execute("UPDATE call SET at = min(at + :by, :now)", moved)
+        store.execute("UPDATE pause SET until = min(until + :by, :now + :longest)", moved)
     if not row or row[0] != boot:
         store.execute("DELETE FROM boot")
         store.execute("INSERT INTO boot VALUES (?, ?)", (boot, started))

@@ -22,6 +22,7 @@ in the pool's threads; what they bring back is taken in by this one thread, so o
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import math
 import typing as t
@@ -208,7 +209,7 @@ class Fleet:
     _polling: bool = False
     _next_poll: float = 0.0
     _last_poll: float = -math.inf
-    _last_contact: float = 0.0
+    _offline_since: float | None = None
     _starts_rest_until: float = 0.0
     _tickets: dict[str, int | None] = field(default_factory=dict)
     _open: int = 0
@@ -343,7 +344,6 @@ class Fleet:
         """Carry every device to its end. A failure of one is in its C(error); one that concerns all is in all that were open."""
         now = self.clock.monotonic()
         self._next_poll = now + self.options.poll_interval
-        self._last_contact = now
         open_devices = [device for device in self.devices if device.phase != DONE]
         self._open = len(open_devices)
         for device in open_devices:
@@ -387,6 +387,7 @@ class Fleet:
         try:
             action = flight.result()
         except AlreadyRunning as failure:
+            self._contact()
             self._look_up(device, failure)
         except ReplyLost as failure:
             device.reply_lost = True
@@ -394,7 +395,8 @@ class Fleet:
             self._look_up(device, None)
         except NetworkError as failure:
             self._offline(failure)
-            self._starts.appendleft(device)
+            device.starts -= 1
+            self._start_again(device)
             self._starts_rest_until = self.clock.monotonic() + _PAUSE
         except DefenderError as failure:
             self._contact()
@@ -403,6 +405,9 @@ class Fleet:
             self._contact()
             device.request = STARTED
             self._follow(device, action)
+
+    def _start_again(self, device: Device) -> None:
+        bisect.insort(self._starts, device, key=lambda each: each.order)
 
     def _look_up(self, device: Device, refused: AlreadyRunning | None) -> None:
         device.phase = LOOKING
@@ -416,11 +421,15 @@ class Fleet:
         self._next_poll = min(self._next_poll, max(self.clock.monotonic(), self._last_poll + _PAUSE))
 
     def _contact(self) -> None:
-        self._last_contact = self.clock.monotonic()
+        self._offline_since = None
 
     def _offline(self, failure: NetworkError) -> None:
         self.observer.trouble(failure.message)
-        if self.clock.monotonic() - self._last_contact > _OFFLINE:
+        now = self.clock.monotonic()
+        # Not since the last contact: where the quota is used up, nothing is sent for most of an hour.
+        if self._offline_since is None:
+            self._offline_since = now
+        elif now - self._offline_since > _OFFLINE:
             self.fatal = failure
 
     def _follow(self, device: Device, action: Action) -> None:
@@ -515,7 +524,12 @@ class Fleet:
         since = device.posted - _SKEW
         own = [action for action in actions if device.reply_lost and self._is_own(device, action)]
         running = [action for action in actions if not action.final]
-        ended = [action for action in actions if action.final and action.updated_at >= since]
+        # What had ended before this device's turn blocks nothing.
+        ended = [
+            action
+            for action in actions
+            if action.final and action.updated_at >= since and action.id not in device.known_actions
+        ]
         if own:
             self._identified(device, STARTED, own[0])
         elif running:
@@ -527,7 +541,8 @@ class Fleet:
             # What blocked it has ended without a package, or the lost request was never carried out.
             self._looking.pop(device.machine.id)
             device.phase = START
-            self._starts.appendleft(device)
+            device.known_actions |= {action.id for action in ended}
+            self._start_again(device)
         elif now < device.look_until:
             # The list may lag behind.
             self._look_soon()
@@ -624,7 +639,8 @@ class Fleet:
             device = self._ready[0][1]
             if self._already_there(device):
                 heapq.heappop(self._ready)
-                continue
+                # Reading it took a while: everything else has its turn before the next one.
+                return 0.0
             slot, delay, self._tickets[PACKAGE_LINK] = self.api.session.budget.take(
                 PACKAGE_LINK, self._tickets.get(PACKAGE_LINK)
             )
@@ -676,6 +692,8 @@ class Fleet:
                 error = DefenderError(named, code=failure.code, advice=failure.advice, tracking_id=failure.tracking_id)
                 self._fail(device, error, ended=False)
             else:
+                if not isinstance(failure, ReplyLost):
+                    self._contact()
                 self.observer.device(device, "retry", failure.message)
                 self._rest(device, self.clock.jitter(_PAUSE * 2**device.fetches))
         except DefenderError as failure:

@@ -281,11 +281,15 @@ class Fleet:
         if begun:
             device.action = next((action for action in actions if action.id == begun.action_id), None)
             if device.action is None and begun.action_id is None:
-                # The request went out, but the run ended before its reply: the action, if one was made, is ours by its comment.
+                # The request went out, but the run ended before its reply: the action, if one was made, is ours by its
+                # comment, unless it came of an earlier request.
+                earlier = self.folder.custody.history.known_actions
                 ours = [
                     action
                     for action in actions
-                    if action.comment == self.options.comment and action.created_at >= begun.requested - _SKEW
+                    if action.comment == self.options.comment
+                    and action.created_at >= begun.requested - _SKEW
+                    and action.id not in earlier
                 ]
                 device.action = ours[0] if ours else None
             if device.action is None and begun.action_id is not None:

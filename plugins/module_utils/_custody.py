@@ -80,6 +80,8 @@ class History:
 
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)
     ended_runs: set[str] = field(default_factory=set)
+    known_actions: set[str] = field(default_factory=set)
+    stored_actions: set[str] = field(default_factory=set)
     stored_files: set[str] = field(default_factory=set)
     verified_files: dict[str, tuple[str, int]] = field(default_factory=dict)
     _current: dict[tuple[str, str], Request] = field(default_factory=dict)
@@ -95,12 +97,14 @@ class History:
                 request = self.requests[machine_id, comment] = Request(parse_time(entry.get("time")), run)
             if event == ACTION_KNOWN:
                 request.action_id, request.run = str(entry.get("action_id")), run
+                self.known_actions.add(request.action_id)
             self._current[run, machine_id] = request
         elif event == PACKAGE_VERIFIED:
             self.verified_files[path] = (str(entry.get("sha256")), int(entry.get("size") or 0))
         elif event in (PACKAGE_STORED, DEVICE_FAILED):
             if event == PACKAGE_STORED:
                 self.stored_files.add(path)
+                self.stored_actions.add(str(entry.get("action_id")))
             ended = self._current.get((run, machine_id))
             if ended:
                 ended.stored, ended.failed = event == PACKAGE_STORED, event == DEVICE_FAILED
@@ -113,7 +117,9 @@ class History:
         request = self.requests.get((machine_id, comment))
         if request is None or request.requested < since or request.failed:
             return None
-        return None if request.stored and request.run in self.ended_runs else request
+        # Its package may have been stored for another request: two can have the same action.
+        stored = request.stored or request.action_id in self.stored_actions
+        return None if stored and request.run in self.ended_runs else request
 
 
 class Custody:

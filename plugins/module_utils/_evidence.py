@@ -128,7 +128,14 @@ class Folder:
         if not final.exists():
             return None
         record = read_record(final.with_suffix(".json"))
-        digest, size = hash_file(final)
+        try:
+            digest, size = hash_file(final)
+        except OSError as failure:
+            raise EvidenceError(
+                f"The package {final} cannot be read: {failure.strerror}.",
+                advice="Check its owner and permissions, then run again.",
+                code="EvidenceUnreadable",
+            ) from None
         if record is None or record.get("sha256") != digest or record.get("size") != size:
             raise EvidenceError(
                 f"The package {final} is not what its record says; it was not touched.",

@@ -204,6 +204,10 @@ class Fleet:
     _resting: list[tuple[float, int, Device]] = field(default_factory=list)
     _deadlines: list[tuple[float, int, Device]] = field(default_factory=list)
     _flights: dict[Future[t.Any], t.Callable[[Future[t.Any]], None]] = field(default_factory=dict)
+    _asides: deque[tuple[t.Callable[[Future[t.Any]], None], t.Callable[..., t.Any], tuple[t.Any, ...]]] = field(
+        default_factory=deque
+    )
+    _aside: bool = False
     _starting: int = 0
     _fetching: int = 0
     _polling: bool = False
@@ -580,10 +584,14 @@ class Fleet:
             device.unseen_since = now
         if now - device.unseen_since < _UNLISTED or device.action is None:
             return
-        device.unseen_since = now
-        self._fly(partial(self._asked_singly, device), self.api.action, device.action.id)
+        device.unseen_since = math.inf
+        self._fly_aside(partial(self._asked_singly, device), self.api.action, device.action.id)
 
     def _asked_singly(self, device: Device, flight: Future[Action]) -> None:
+        if device.phase != WAITING:
+            return
+        if device.unseen_since is not None:
+            device.unseen_since = self.clock.monotonic()
         try:
             action = flight.result()
         except NotFound as failure:
@@ -591,8 +599,7 @@ class Fleet:
         except DefenderError as failure:
             self.observer.trouble(failure.message)
         else:
-            if device.phase == WAITING:
-                self._follow(device, action)
+            self._follow(device, action)
 
     def _end_overdue(self) -> float:
         now = self.clock.monotonic()
@@ -614,7 +621,7 @@ class Fleet:
             self._waiting.pop(action.id, None)
             device.phase = CANCELLING
             comment = f"Not finished in {self.options.wait_timeout:g} seconds. {self.options.comment}"
-            self._fly(partial(self._cancelled, device), self.api.cancel, action.id, comment, device.label)
+            self._fly_aside(partial(self._cancelled, device), self.api.cancel, action.id, comment, device.label)
         else:
             self._fail(device, error, ended=False)
 
@@ -676,8 +683,19 @@ class Fleet:
             "comment": self.options.comment,
             "asked_by": custody.asked_by(),
         }
-        link = self.api.package_link(action.id, device.label, slot)
-        return folder.fetch(device.machine, action, request, lambda offset: self.api.session.stream(link, offset))
+        asked = False
+
+        def stream(offset: int) -> t.ContextManager[tuple[int, int | None, t.Iterator[bytes]]]:
+            # Only now is it certain that the download begins: no other run is at it, and bytes are missing.
+            nonlocal asked
+            asked = True
+            return self.api.session.stream(self.api.package_link(action.id, device.label, slot), offset)
+
+        try:
+            return folder.fetch(device.machine, action, request, stream)
+        finally:
+            if not asked:
+                self.api.session.budget.give_back(slot)
 
     def _fetch_landed(self, device: Device, flight: Future[Package]) -> None:
         self._fetching -= 1
@@ -762,6 +780,22 @@ class Fleet:
         self, land: t.Callable[[Future[t.Any]], None], call: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any
     ) -> None:
         self._flights[self.pool.submit(call, *args, **kwargs)] = land
+
+    def _fly_aside(self, land: t.Callable[[Future[t.Any]], None], call: t.Callable[..., t.Any], *args: t.Any) -> None:
+        """For calls that many devices can need at the same moment: one at a time, so that they leave the pool to the others."""
+        self._asides.append((land, call, args))
+        self._send_aside()
+
+    def _send_aside(self) -> None:
+        if self._asides and not self._aside:
+            self._aside = True
+            land, call, args = self._asides.popleft()
+            self._fly(partial(self._aside_landed, land), call, *args)
+
+    def _aside_landed(self, land: t.Callable[[Future[t.Any]], None], flight: Future[t.Any]) -> None:
+        self._aside = False
+        land(flight)
+        self._send_aside()
 
     def _land(self) -> None:
         for flight in [flight for flight in self._flights if flight.done()]:

@@ -161,6 +161,12 @@ class Budget:
             )
         )
 
+    def give_back(self, slot: Slot) -> None:
+        """The call will not be made."""
+        self._with_store(
+            lambda store: store.execute("DELETE FROM call WHERE id = ? AND bucket = ?", (slot.id, slot.bucket))
+        )
+
     def pause(self, endpoint: str, seconds: float | None) -> None:
         """The service said when to call again (429, C(Retry-After)): everyone on this node waits. None: it did not say."""
         wait = seconds if seconds is not None else min(limit.seconds for limit in self.limits(endpoint))

@@ -282,7 +282,7 @@ class Fleet:
         begun = None
         if self.folder:
             begun = self.folder.custody.history.unfinished(device.machine.id, self.options.comment, now - _LOOK_BACK)
-        if begun:
+        if begun and self.folder:
             device.action = next((action for action in actions if action.id == begun.action_id), None)
             if device.action is None and begun.action_id is None:
                 # The request went out, but the run ended before its reply: the action, if one was made, is ours by its

@@ -28,6 +28,12 @@ COLLECT_AND_READ = ((_auth.COLLECT_PERMISSION,), _auth.READ_PERMISSIONS)
 class Reporter(Observer, t.Protocol):
     """What a door (module or action plugin) does with what is said while the work goes on."""
 
+    # Whether anybody sees it before the work has ended.
+    live: bool
+
+    def say(self, text: str) -> None:
+        """For everybody who looks on."""
+
     def detail(self, text: str) -> None:
         """For whoever asks for more."""
 

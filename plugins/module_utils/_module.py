@@ -28,6 +28,8 @@ class Task(t.Protocol):
 class ModuleReporter:
     """Passes on warnings; everything else has no way out of a module before its end."""
 
+    live = False
+
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
 
@@ -43,6 +45,9 @@ class ModuleReporter:
     def tick(self, fleet: Fleet) -> float:
         return float("inf")
 
+    def say(self, text: str) -> None:
+        pass
+
     def detail(self, text: str) -> None:
         pass
 
@@ -53,9 +58,9 @@ class ModuleReporter:
         self._module.warn(text)
 
 
-def run_module(spec: dict[str, dict[str, t.Any]], task: Task) -> t.NoReturn:
-    """Validate, work, and end the module with its result."""
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+def run_module(spec: dict[str, dict[str, t.Any]], task: Task, rules: t.Mapping[str, t.Any] | None = None) -> t.NoReturn:
+    """Validate, work, and end the module with its result. rules: what has to hold between options, see _spec."""
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **(rules or {}))
     result = task(module.params, module.check_mode, ModuleReporter(module), Secrets())
     if result.pop("failed"):
         module.fail_json(**result)

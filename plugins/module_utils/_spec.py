@@ -109,6 +109,86 @@ def collect_spec() -> dict[str, dict[str, t.Any]]:
     }
 
 
+# What has to hold between the options of a module: keyword arguments of AnsibleModule and of validate_argument_spec.
+Rules = dict[str, list[list[str]]]
+
+
+def _named_spec() -> dict[str, dict[str, t.Any]]:
+    """Machines or machine actions, or both."""
+    return {
+        "machines": {"type": "list", "elements": "str", "aliases": ["machine", "machine_id"]},
+        "action_ids": {"type": "list", "elements": "str", "aliases": ["action_id"]},
+    }
+
+
+def fetch_spec() -> dict[str, dict[str, t.Any]]:
+    """What defender_fetch_package takes besides the connection."""
+    return {
+        **_named_spec(),
+        "dest": {"type": "path", "required": True},
+        "max_age": {"type": "str", "default": "0"},
+        "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
+        "downloads": {"type": "int", "default": 4},
+    }
+
+
+FETCH_RULES: Rules = {"required_one_of": [["machines", "action_ids"]]}
+
+
+def cancel_spec() -> dict[str, dict[str, t.Any]]:
+    """What defender_cancel_action takes besides the connection."""
+    return {
+        **_named_spec(),
+        "comment": {"type": "str", "required": True},
+        "wait": {"type": "bool", "default": False},
+        "wait_timeout": {"type": "float", "default": 600},
+        "poll_interval": {"type": "float", "default": 15},
+    }
+
+
+CANCEL_RULES: Rules = {"required_one_of": [["machines", "action_ids"]]}
+
+
+def machine_info_spec() -> dict[str, dict[str, t.Any]]:
+    """What defender_machine_info takes besides the connection."""
+    return {
+        "machines": {"type": "list", "elements": "str", "aliases": ["machine", "machine_id"]},
+        "tag": {"type": "str"},
+        "filter": {"type": "str"},
+    }
+
+
+MACHINE_INFO_RULES: Rules = {"mutually_exclusive": [["machines", "tag"], ["machines", "filter"]]}
+
+
+def machine_action_info_spec() -> dict[str, dict[str, t.Any]]:
+    """What defender_machine_action_info takes besides the connection."""
+    return {
+        **_named_spec(),
+        "type": {"type": "str"},
+        "status": {"type": "list", "elements": "str"},
+        "since": {"type": "str"},
+    }
+
+
+def access_token_spec() -> dict[str, dict[str, t.Any]]:
+    """What defender_access_token takes besides the connection."""
+    return {
+        # No secret, though its name looks like one.
+        "return_token": {"type": "bool", "default": False, "no_log": False},
+        "required_permissions": {"type": "list", "elements": "str"},
+        "device_code": {"type": "bool", "default": False},
+    }
+
+
+def verify_spec() -> dict[str, dict[str, t.Any]]:
+    """What defender_verify_evidence takes: it connects to nothing."""
+    return {
+        "path": {"type": "path", "required": True, "aliases": ["dest", "evidence"]},
+        "custody_head": {"type": "str"},
+    }
+
+
 def drop_empty(args: t.Mapping[str, t.Any], spec: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
     """Task arguments without those that are empty texts: an empty connection option counts as not given."""
     optional = connection_spec()

@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._module import Task
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._spec import drop_empty
+from ansible_collections.secops.defender.plugins.module_utils._spec import Rules, drop_empty
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
 
@@ -30,6 +30,7 @@ class DefenderAction(ActionBase):
     _requires_connection = False
 
     SPEC: dict[str, dict[str, t.Any]]
+    RULES: t.ClassVar[Rules] = {}
     TASK: t.ClassVar[Task]
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -38,7 +39,7 @@ class DefenderAction(ActionBase):
         if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
-        validation, options = self.validate_argument_spec(self.SPEC)
+        validation, options = self.validate_argument_spec(self.SPEC, **self.RULES)
         secrets = Secrets()
         secrets.add(*validation._no_log_values)
         reporter = DisplayReporter(Display(), secrets)

@@ -38,6 +38,8 @@ _VERBOSE = {
 class DisplayReporter:
     """Progress lines through Ansible's display. In AWX a line is an event without a host, so each names its device."""
 
+    live = True
+
     def __init__(self, display: Display, secrets: Secrets, clock: t.Callable[[], float] = time.monotonic) -> None:
         self._display = display
         self._secrets = secrets
@@ -77,6 +79,9 @@ class DisplayReporter:
         return self._next_summary - now
 
     def trouble(self, text: str) -> None:
+        self._say(text)
+
+    def say(self, text: str) -> None:
         self._say(text)
 
     def detail(self, text: str) -> None:

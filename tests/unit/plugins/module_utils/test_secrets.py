@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import threading
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+
+LINK = "https://userrequests-us.securitycenter.windows.com:443/safedownload/p.zip?token=a%2FbC%3D%3D&kind=package"
+
+
+def test_secrets_are_scrubbed_from_any_structure() -> None:
+    secrets = Secrets()
+    secrets.add("hunter2", None, "", "p@ss/word")
+    value = {
+        "msg": "signed in with hunter2",
+        "list": ["hunter2", {"deep": ("x hunter2 y", 5, None, True)}],
+        "quoted": f"https://proxy/?p={quote('p@ss/word', safe='')}",
+        "plain": "p@ss/word",
+    }
+    scrubbed = json.dumps(secrets.scrub(value))
+    for word in ("hunter2", "p@ss/word", "p%40ss%2Fword"):
+        assert word not in scrubbed
+    assert "signed in with" in scrubbed and "true" in scrubbed and "5" in scrubbed
+
+
+def test_words_too_short_to_be_secrets_stay() -> None:
+    secrets = Secrets()
+    secrets.add("abc", "the")
+    assert secrets.scrub("the abc of it") == "the abc of it"
+
+
+def test_a_link_is_a_secret_as_a_whole_and_in_each_of_its_parts() -> None:
+    secrets = Secrets()
+    secrets.add_link(LINK)
+    for text in (LINK, LINK.partition("?")[2], "token a/bC==", "token a%2FbC%3D%3D"):
+        scrubbed = secrets.scrub(f"GET {text} failed")
+        assert "bC" not in scrubbed and "failed" in scrubbed
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["", "no link", "no link?token=abcdefgh", "https://[half/x?token=abcdefgh", "https://h:port?token=abcdefgh#x"],
+)
+def test_a_link_that_is_none_is_kept_secret_all_the_same(link: str) -> None:
+    secrets = Secrets()
+    secrets.add_link(link)
+    assert not link or link not in secrets.scrub(f"no good: {link}")
+    assert "token" not in link or "abcdefgh" not in secrets.scrub("no good: abcdefgh")
+
+
+@given(
+    st.text(min_size=4, max_size=40).filter(lambda text: "*" not in text), st.text(max_size=20), st.text(max_size=20)
+)
+def test_no_secret_survives(secret: str, before: str, after: str) -> None:
+    secrets = Secrets()
+    secrets.add(secret)
+    assert secret not in secrets.scrub([before + secret + after])[0]
+
+
+def test_threads_may_add_while_others_scrub() -> None:
+    secrets = Secrets()
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for each in range(100):
+                secrets.add(f"secret-{number}-{each}")
+                assert f"secret-{number}-{each}" not in secrets.scrub(f"x secret-{number}-{each}")
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures

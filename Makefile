@@ -28,7 +28,7 @@ TREE := $(COLLECTIONS)/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
-STEPS := lint docs-lint changelog-lint build galaxy-importer sanity units integration
+STEPS := lint docs-lint changelog-lint build galaxy-importer sanity units integration faults-short
 
 .PHONY: help
 help: ## show this list
@@ -96,6 +96,14 @@ galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub chec
 demo: $(RUNTIME)/.ready tree ## see the collection at work against a simulated service
 	@$(WITH_RUNTIME) tests/demo/run
 
+.PHONY: faults
+faults: $(RUNTIME)/.ready tree ## the whole fault campaign: kill and break collections, count what was lost
+	@$(WITH_PYTHON) tests/faults/run --full
+
+.PHONY: faults-short
+faults-short: $(RUNTIME)/.ready tree ## some faults of every kind
+	@$(WITH_PYTHON) tests/faults/run
+
 .PHONY: changelog
 changelog: $(TOOLS)/.ready ## release: turn the fragments into changelogs/changelog.yaml and CHANGELOG.md
 	PATH="$(TOOLS)/bin:$$PATH" antsibull-changelog release
@@ -103,6 +111,9 @@ changelog: $(TOOLS)/.ready ## release: turn the fragments into changelogs/change
 # --- What the steps stand on -----------------------------------------------------------------------------------------
 
 WITH_RUNTIME := env PATH="$(RUNTIME)/bin:$(PATH)" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) PYTHONPATH=$(CURDIR)/tests
+
+# For programs that import the collection's Python code themselves.
+WITH_PYTHON := $(WITH_RUNTIME) PYTHONPATH=$(COLLECTIONS):$(CURDIR)/tests
 
 .PHONY: tree
 tree:

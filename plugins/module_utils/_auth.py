@@ -20,6 +20,7 @@ import threading
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import missing_required_lib
 
@@ -266,13 +267,19 @@ class _Wire:
         pass
 
     def _keep(self, reply: t.Any) -> t.Any:
+        try:
+            decoded = reply.json()
+        except ValueError:
+            decoded = None
         if reply.status_code >= 400:
-            try:
-                decoded = reply.json()
-            except ValueError:
-                decoded = None
             self.refusal = (
                 decoded if isinstance(decoded, dict) else {"error_description": f"HTTP status {reply.status_code}"}
+            )
+        elif not isinstance(decoded, dict):
+            # msal would stumble over it.
+            raise AuthError(
+                f"{urlsplit(reply.url).netloc} answers, but not as a login host does.",
+                advice="Check login_url; something on the way (a proxy, a portal) may answer in its place.",
             )
         return reply
 
@@ -302,7 +309,7 @@ def _confidential(options: t.Mapping[str, t.Any], where: Endpoints, http: Http, 
             if force:
                 app[0].remove_tokens_for_client()
             reply = app[0].acquire_token_for_client(scopes=[f"{where.audience}/.default"])
-        except ValueError as failure:
+        except (ValueError, KeyError, TypeError) as failure:
             reply = wire.refusal or {"error_description": str(failure)}
         return _accepted(reply, who)
 
@@ -364,7 +371,7 @@ def _username_password(options: t.Mapping[str, t.Any], where: Endpoints, http: H
             reply = app.acquire_token_by_username_password(
                 options["username"], options["password"], scopes=[f"{where.audience}/.default"]
             )
-        except ValueError as failure:
+        except (ValueError, KeyError, TypeError) as failure:
             reply = wire.refusal or {"error_description": str(failure)}
         return _accepted(reply, f"user {options['username']} in tenant {options['tenant']}")
 

@@ -100,7 +100,8 @@ class History:
                 self.known_actions.add(request.action_id)
             self._current[run, machine_id] = request
         elif event == PACKAGE_VERIFIED:
-            self.verified_files[path] = (str(entry.get("sha256")), int(entry.get("size") or 0))
+            if isinstance(entry.get("size"), int):
+                self.verified_files[path] = (str(entry.get("sha256")), entry["size"])
         elif event in (PACKAGE_STORED, DEVICE_FAILED):
             if event == PACKAGE_STORED:
                 self.stored_files.add(path)
@@ -162,6 +163,8 @@ class Custody:
                 finally:
                     fcntl.flock(self._file, fcntl.LOCK_UN)
             except OSError as failure:
+                # Whatever was written or not: the next one reads it anew.
+                self._size = -1
                 raise unwritable(self.path, failure) from None
 
     def close(self) -> None:
@@ -198,22 +201,28 @@ class Custody:
         if size == 0:
             self._last, self._count = FIRST, 0
             return
-        reach = _TAIL
-        tail = os.pread(self._file, reach, max(0, size - reach))
-        while b"\n" not in tail[:-1] and reach < size:
-            reach *= 2
-            tail = os.pread(self._file, reach, max(0, size - reach))
-        torn = not tail.endswith(b"\n")
+        lines, torn = self._last_lines(size)
         if torn:
             _write_all(self._file, b"\n")
             self._size += 1
-        lines = (tail if torn else tail[:-1]).split(b"\n")
         last = lines[-1]
         self._last = sha256_of_line(last)
-        entries = [entry for entry in map(parse_line, lines[::-1]) if entry]
-        self._count = int(entries[0]["seq"]) if entries else 0
+        newest = next(filter(None, map(parse_line, lines[::-1])), None)
+        self._count = int(newest["seq"]) if newest else 0
         if torn or not parse_line(last):
             self._write(LOG_REPAIRED, {"torn_bytes": len(last)})
+
+    def _last_lines(self, size: int) -> tuple[list[bytes], bool]:
+        """The lines from the newest entry on, and whether the last one lacks its line feed."""
+        reach = _TAIL
+        while True:
+            tail = os.pread(self._file, reach, max(0, size - reach))
+            torn = not tail.endswith(b"\n")
+            lines = (tail if torn else tail[:-1]).split(b"\n")
+            # The first one may have begun before the tail.
+            if reach >= size or any(map(parse_line, lines[1:])):
+                return lines, torn
+            reach *= 2
 
 
 def parse_line(line: bytes) -> dict[str, t.Any] | None:

@@ -34,9 +34,9 @@ from ansible_collections.secops.defender.plugins.module_utils._connection import
     Connection,
     Reporter,
 )
-from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, MachineError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._evidence import Folder
-from ansible_collections.secops.defender.plugins.module_utils._models import SUCCEEDED
+from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, SUCCEEDED
 from ansible_collections.secops.defender.plugins.module_utils._resolve import (
     Resolved,
     find_actions,
@@ -54,6 +54,8 @@ class Job(t.Protocol):
     permissions: tuple[tuple[str, ...], ...]
     asked: list[str]
     options: Options
+    # What the sentence about the run counts, of what a request can be.
+    counted: tuple[str, ...]
 
     def find(self, api: Api) -> list[Resolved]:
         """The devices. Raises what the API raises."""
@@ -66,6 +68,7 @@ class CollectJob:
     """defender_collect_package. Raises OptionsError for bad options."""
 
     permissions: tuple[tuple[str, ...], ...] = COLLECT_AND_READ
+    counted: tuple[str, ...] = (STARTED, ALREADY_RUNNING, REUSED, RESUMED)
 
     def __init__(self, options: t.Mapping[str, t.Any]) -> None:
         if not options["comment"].strip():
@@ -104,6 +107,8 @@ class FetchJob:
     """defender_fetch_package. Raises OptionsError for bad options."""
 
     permissions: tuple[tuple[str, ...], ...] = READ
+    # Every package it fetches was there before.
+    counted: tuple[str, ...] = ()
 
     def __init__(self, options: t.Mapping[str, t.Any]) -> None:
         require_positive(options, "downloads")
@@ -116,10 +121,22 @@ class FetchJob:
 
     def find(self, api: Api) -> list[Resolved]:
         found = resolve(api, self._names, self._on_ambiguous) if self._names else []
-        return found + find_actions(api, self._action_ids)
+        return found + [_with_package(each) for each in find_actions(api, self._action_ids)]
 
     def look(self, fleet: Fleet) -> None:
         fleet.look_for_packages(self._max_age)
+
+
+def _with_package(named: Resolved) -> Resolved:
+    """An action that was named by its ID, if it is one that makes packages."""
+    if named.action is None or named.action.type == COLLECT:
+        return named
+    error = MachineError(
+        f"The action {named.asked} is of the type {named.action.type or 'unknown'} and makes no package.",
+        advice=f"Name an action of the type {COLLECT}.",
+        code="NoPackage",
+    )
+    return Resolved(named.asked, None, error)
 
 
 def collect_package(
@@ -186,7 +203,7 @@ def _carry_out(
     result = {
         "changed": any(package["changed"] for package in packages),
         "failed": fatal is not None or any(package["failed"] for package in packages),
-        "msg": str(fatal) if fatal else _sentence(packages, summary, check_mode),
+        "msg": str(fatal) if fatal else _sentence(packages, summary, check_mode, job),
         "summary": summary,
         "packages": packages,
     }
@@ -258,8 +275,11 @@ def _changed(device: Device) -> bool:
 
 
 def _summary(packages: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """Counts of devices, each once; a name that fits none counts as one that failed."""
-    devices = {package["machine_id"] or f"?{package['machine']}": package for package in packages}.values()
+    """Counts of devices, each once, but of several packages each; a name that fits none counts as one that failed."""
+    devices = {
+        (package["machine_id"] or f"?{package['machine']}", (package["action"] or {}).get("id")): package
+        for package in packages
+    }.values()
     counts: dict[str, t.Any] = {"requested": len(devices)}
     for request in (STARTED, ALREADY_RUNNING, REUSED, RESUMED, WOULD_START):
         counts[request] = sum(package["request"] == request for package in devices)
@@ -269,20 +289,21 @@ def _summary(packages: list[dict[str, t.Any]]) -> dict[str, t.Any]:
     return counts
 
 
-def _sentence(packages: list[dict[str, t.Any]], summary: dict[str, t.Any], check_mode: bool) -> str:
-    words = [
-        f"{summary[key]} {key.replace('_', ' ')}" for key in (STARTED, ALREADY_RUNNING, REUSED, RESUMED) if summary[key]
-    ]
+def _sentence(packages: list[dict[str, t.Any]], summary: dict[str, t.Any], check_mode: bool, job: Job | None) -> str:
+    fetching = isinstance(job, FetchJob)
+    words = [f"{summary[key]} {key.replace('_', ' ')}" for key in (job.counted if job else ()) if summary[key]]
     if check_mode and summary[WOULD_START]:
         words.insert(0, f"{summary[WOULD_START]} would be started")
+    elif check_mode and fetching and summary["plan"]["links"]:
+        words.append(f"{summary['plan']['links']} would be downloaded")
     if summary["downloaded"]:
-        words.append(
-            f"{summary['downloaded']} packages verified" if summary["downloaded"] > 1 else "1 package verified"
-        )
+        noun = "" if fetching else "package " if summary["downloaded"] == 1 else "packages "
+        words.append(f"{summary['downloaded']} {noun}verified")
     if summary["failed"]:
         words.append(f"{summary['failed']} failed")
-    devices = "1 device" if summary["requested"] == 1 else f"{summary['requested']} devices"
-    sentence = f"{devices}: {', '.join(words) or 'nothing to do'}."
+    noun = "package" if fetching else "device"
+    count = f"1 {noun}" if summary["requested"] == 1 else f"{summary['requested']} {noun}s"
+    sentence = f"{count}: {', '.join(words) or 'nothing to do'}."
     if check_mode and summary["plan"]["seconds"]:
         plan = summary["plan"]
         sentence += f" It would take {plan['starts']} starts and {plan['links']} links, {duration(plan['seconds'])} at the least."

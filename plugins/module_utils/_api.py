@@ -22,6 +22,8 @@ from ansible_collections.secops.defender.plugins.module_utils._session import Se
 _PAGE = 10_000
 # A next link that leads round in circles (microsoft-365-docs issue 8316) ends here at the latest.
 _PAGES = 1_000
+# How often a list that changes while it is read is read anew.
+_LISTINGS = 3
 _ROWS = ("value", list)
 
 
@@ -40,6 +42,18 @@ class Api:
     def machines(self, query: str | None = None) -> list[dict[str, t.Any]]:
         """All machines that an OData filter selects, as the API gives them, each once (List machines API)."""
         return self._all("machines", "/api/machines", "list machines", query)
+
+    def every_machine(self, query: str | None = None, tag: str | None = None) -> list[dict[str, t.Any]]:
+        """Machines by filter, tag, both or none, certainly all of them: raises ServiceError rather than to leave one out."""
+        if tag and not query:
+            params = {"tag": tag, "useStartsWithFilter": "false"}
+            doing = f"find devices with tag {tag}"
+            reply = self._rows("find_by_tag", "/api/machines/findbytag", doing, params)
+            if len(reply["value"]) < _PAGE and not reply.get("@odata.nextLink"):
+                return list(_by_id(reply["value"], doing).values())
+            # This call has no pages that anybody documents, so a list that fills one may lack the rest.
+        rows = self._to_the_end(query)
+        return [row for row in rows if tag in (row.get("machineTags") or [])] if tag else rows
 
     def machines_by_name_prefix(self, prefixes: t.Iterable[str]) -> list[dict[str, t.Any]]:
         """Machines whose DNS name begins with one of these."""
@@ -118,11 +132,45 @@ class Api:
     def _found(
         self, endpoint: str, path: str, doing: str, params: dict[str, str] | None = None
     ) -> list[dict[str, t.Any]]:
+        rows: list[dict[str, t.Any]] = self._rows(endpoint, path, doing, params)["value"]
+        return rows
+
+    def _rows(self, endpoint: str, path: str, doing: str, params: dict[str, str] | None = None) -> dict[str, t.Any]:
         # The service answers 404 where others answer an empty list.
         try:
-            return self.session.call("GET", endpoint, path, doing, params=params, expect=_ROWS)["value"]
+            return self.session.call("GET", endpoint, path, doing, params=params, expect=_ROWS)
         except NotFound:
-            return []
+            return {"value": []}
+
+    def _to_the_end(self, query: str | None) -> list[dict[str, t.Any]]:
+        """Page by page until there is nothing more: a page may be short without being the last.
+
+        Next links are not followed. They have been seen to lose the filter, and to lead round in circles
+        (microsoft-365-docs issue 8316).
+        """
+        doing = "list machines"
+        params = {"$top": str(_PAGE), "$filter": query} if query else {"$top": str(_PAGE)}
+        for _listing in range(_LISTINGS):
+            found: dict[str, dict[str, t.Any]] = {}
+            sent = 0
+            while rows := self._rows("machines", "/api/machines", doing, {**params, "$skip": str(sent)})["value"]:
+                before = len(found)
+                found.update(_by_id(rows, doing))
+                sent += len(rows)
+                if len(found) == before:
+                    raise ServiceError(
+                        f"Failed to {doing}: after {before} machines the service sends the same ones again.",
+                        code="ListIncomplete",
+                        advice="Run again; if it stays, narrow the list down with filter or tag, and report it to Microsoft.",
+                    )
+            # A machine that was sent twice has moved from one page to the next, and another may have slipped through.
+            if sent == len(found):
+                return list(found.values())
+        raise ServiceError(
+            f"Failed to {doing}: the list changed each of the {_LISTINGS} times it was read, so some may be missing.",
+            code="ListIncomplete",
+            advice="Run again, or narrow the list down with filter or tag.",
+        )
 
     def _all(self, endpoint: str, path: str, doing: str, query: str | None) -> list[dict[str, t.Any]]:
         """All pages, by C($top) and C($skip), or by the next link where the service gives one all the same; each id once."""
@@ -147,6 +195,13 @@ class Api:
             if not more or len(found) == before:
                 break
         return list(found.values())
+
+
+def _by_id(rows: list[t.Any], doing: str) -> dict[str, dict[str, t.Any]]:
+    """Raises ServiceError for a row that is no machine."""
+    if not all(isinstance(row, dict) and row.get("id") for row in rows):
+        raise ServiceError(f"Failed to {doing}: the service sent a machine without an id.", code="MalformedReply")
+    return {str(row["id"]).lower(): row for row in rows}
 
 
 def _host(link: str) -> str:

@@ -29,7 +29,7 @@ from ansible_collections.secops.defender.plugins.module_utils._models import Act
 from ansible_collections.secops.defender.plugins.module_utils._version import USER_AGENT
 
 # From a byte offset on: the offset the bytes really begin at, the package's size if known, the bytes.
-Stream = t.Callable[[int], t.ContextManager[tuple[int, int | None, t.Iterator[bytes]]]]
+Stream = t.Callable[[int], t.ContextManager["tuple[int, int | None, t.Iterator[bytes]]"]]
 
 _CHUNK = 1 << 20
 # A zip that unpacks to more than this many times its size, and to more than so many bytes, is not unpacked to check it.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -150,7 +151,7 @@ def test_federated_token(simulator: Simulator) -> None:
     ],
 )
 def test_federated_tokens_that_do_not_match(simulator: Simulator, change: dict[str, Any], number: int) -> None:
-    credential = {"client_assertion": lambda: simulator.federated_token(**change)}
+    credential = {"client_assertion": partial(simulator.federated_token, **change)}
     assert _number(_acquire(_confidential(simulator, credential), simulator.audience)) == number
 
 

@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 import typing as t
 
-# Slow to load, so once here and not once a test, for runners that fork a process for each.
-import msal  # noqa: F401
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
@@ -22,7 +21,8 @@ from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service
 from simulator import Device, Simulator
 from simulator.keys import authority, key_pair
 
-# Keys take longest to make: also once.
+# Slow to load, so once here and not once a test, for runners that fork a process for each. Keys take longest to make.
+importlib.import_module("msal")
 authority()
 for purpose in ("tenant", "app", "stranger", "federation"):
     key_pair(purpose)

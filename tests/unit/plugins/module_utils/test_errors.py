@@ -95,7 +95,7 @@ def test_every_documented_code_has_advice(status: int, code: str) -> None:
 )  # fmt: skip
 def test_replies(status: int, reply: object, kind: type, code: str | None, said: str, tracking_id: str | None) -> None:
     error = from_reply(status, reply, "do it")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert error.code == (code or "ActiveRequestAlreadyExists")
     assert said in error.message and ".." not in error.message
     assert (error.tracking_id or "").startswith(tracking_id or "")

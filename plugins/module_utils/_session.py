@@ -11,6 +11,7 @@ from __future__ import annotations
 import email.utils
 import math
 import os
+import re
 import threading
 import traceback
 import typing as t
@@ -108,7 +109,8 @@ class Http:
                     f"The certificate of {host} is not trusted: {_reason(failure)}.",
                     advice="If a proxy inspects TLS or the host has a private CA, set ca_path to that CA's certificate.",
                 ) from None
-            raise NetworkError(f"TLS to {host} failed: {_reason(failure)}.", advice=_NETWORK_ADVICE) from None
+            # Not only a handshake fails this way: a reply that cannot be decrypted may be one to a request carried out.
+            raise ReplyLost(f"TLS to {host} failed: {_reason(failure)}.", advice=_NETWORK_ADVICE) from None
         except requests.exceptions.ProxyError as failure:
             raise NetworkError(
                 f"The proxy on the way to {host} failed: {_reason(failure)}.",
@@ -324,11 +326,15 @@ def _reason(failure: BaseException) -> str:
             break
         inner = deeper
     text = getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or str(inner)
-    # urllib3 prefixes its own objects' names.
-    return str(text).rsplit(">: ", 1)[-1].split("(_ssl.c", 1)[0].strip(" .()") or type(inner).__name__
+    # urllib3 prefixes its own objects, in a form that changes with its version.
+    words = re.split(r"(?:>|HTTPS?Connection(?:Pool)?\(host=.*?\)): ", str(text))[-1]
+    return words.split("(_ssl.c", 1)[0].strip(" .()") or type(inner).__name__
 
 
 def _never_sent(failure: BaseException) -> bool:
+    # What requests finds wrong with its arguments, such as the URL of a proxy, is a ValueError, too.
+    if isinstance(failure, ValueError):
+        return True
     inner = next((arg for arg in failure.args if isinstance(arg, BaseException)), None)
     reason = getattr(inner, "reason", inner)
     return isinstance(reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))

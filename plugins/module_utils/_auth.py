@@ -132,6 +132,16 @@ class Claims:
             expires=float(expires) if isinstance(expires, (int, float)) else None,
         )
 
+    def permits(self, permission: str) -> bool:
+        """Whether it has a permission, by its application name or, in a user's token, by its delegated one.
+
+        Wherever the API wants to read, writing will do.
+        """
+        choice = {permission, _DELEGATED.get(permission, permission)}
+        if permission in ("Machine.Read.All", "Machine.Read"):
+            choice.add("Machine.ReadWrite" if self.delegated else "Machine.ReadWrite.All")
+        return bool(choice.intersection(self.permissions or ()))
+
 
 class Tokens:
     """The current token, renewed before it ends. Safe for threads.
@@ -189,6 +199,29 @@ def open_tokens(options: t.Mapping[str, t.Any], where: Endpoints, http: Http, se
         return Tokens(lambda force: (token, float("inf")), http.clock, secrets, renewable=False), why
     fetch = _SIGN_INS[source](options, where, http)
     return Tokens(fetch, http.clock, secrets), why
+
+
+def open_device_code(
+    options: t.Mapping[str, t.Any],
+    where: Endpoints,
+    http: Http,
+    secrets: Secrets,
+    show: t.Callable[[str], None],
+) -> tuple[Tokens, str]:
+    """A sign-in of a user on another device, who is shown an address and a code. No network yet.
+
+    Raises OptionsError, MissingLibrary.
+    """
+    missing = [option for option in ("tenant", "client_id") if not options.get(option)]
+    if missing:
+        raise OptionsError(
+            f"Signing in by device code needs tenant and client_id; missing: {', '.join(missing)}.",
+            advice="Give them as options or in the environment ("
+            + ", ".join(f"DEFENDER_{name.upper()}" for name in missing)
+            + ").",
+        )
+    fetch = _device_code(options, where, http, secrets, show)
+    return Tokens(fetch, http.clock, secrets), "Signing in by device code, as device_code says."
 
 
 def check_claims(
@@ -378,6 +411,53 @@ def _username_password(options: t.Mapping[str, t.Any], where: Endpoints, http: H
     return fetch
 
 
+def _device_code(
+    options: t.Mapping[str, t.Any], where: Endpoints, http: Http, secrets: Secrets, show: t.Callable[[str], None]
+) -> _Fetch:
+    msal = _import_msal()
+    wire = _Wire(http)
+    who = f"a user by device code in tenant {options['tenant']}"
+
+    def fetch(force: bool) -> tuple[str, float]:
+        try:
+            app = msal.PublicClientApplication(
+                options["client_id"],
+                authority=f"{where.login_url}/{options['tenant']}",
+                http_client=wire,
+                instance_discovery=False,
+            )
+            flow = app.initiate_device_flow(scopes=[f"{where.audience}/.default"])
+            if not flow.get("user_code"):
+                return _accepted(flow, who)
+            # Whoever has it gets the token that the user signs in for.
+            secrets.add(flow["device_code"])
+            life = float(flow["expires_in"])
+            show(
+                f"To sign in, open {flow['verification_uri']} and enter the code {flow['user_code']}; "
+                f"it is good for {life / 60:.0f} minutes."
+            )
+            return _accepted(_poll(app, flow, http.clock, life), who)
+        except (ValueError, KeyError, TypeError) as failure:
+            return _accepted(wire.refusal or {"error_description": str(failure)}, who)
+
+    return fetch
+
+
+def _poll(app: t.Any, flow: dict[str, t.Any], clock: Clock, life: float) -> t.Any:
+    """Ask at the pace that the service wants whether the user has signed in."""
+    ends = clock.monotonic() + life
+    while clock.monotonic() < ends:
+        clock.sleep(float(flow["interval"]))
+        reply = app.acquire_token_by_device_flow(flow, exit_condition=lambda flow: True)
+        if reply.get("error") not in ("authorization_pending", "slow_down"):
+            return reply
+    raise AuthError(
+        f"Nobody has signed in with the code within {life / 60:.0f} minutes.",
+        advice="Run again, and enter the new code in time.",
+        code="DeviceCodeExpired",
+    )
+
+
 def _managed_identity(options: t.Mapping[str, t.Any], where: Endpoints, http: Http) -> _Fetch:
     msal = _import_msal()
     client_id = options.get("client_id")
@@ -464,6 +544,8 @@ SIGN_IN_ADVICE: dict[str, str] = {
     "AADSTS53003": "A Conditional Access policy blocks this sign-in: allow this app from this address, or sign in from elsewhere.",
     "AADSTS7000112": "The app is disabled in the tenant: enable it under Enterprise applications.",
     "AADSTS65001": "Grant admin consent to the app's permissions.",
+    "AADSTS70018": "Enter the code as it was shown.",
+    "AADSTS70020": "Run again, and enter the new code in time.",
     "AADSTS7000218": "Allow public client flows in the app registration (Authentication), or use an app secret.",
 }
 

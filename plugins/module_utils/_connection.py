@@ -47,10 +47,18 @@ class Reporter(Observer, t.Protocol):
 class Connection:
     """The way to the service that the connection options describe.
 
-    Nothing is sent before sign_in. Raises OptionsError, MissingLibrary.
+    Nothing is sent before sign_in. open_tokens: the way to sign in, if it is not the options' to say.
+    Raises OptionsError, MissingLibrary.
     """
 
-    def __init__(self, options: t.Mapping[str, t.Any], reporter: Reporter, secrets: Secrets, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: t.Mapping[str, t.Any],
+        reporter: Reporter,
+        secrets: Secrets,
+        clock: Clock,
+        open_tokens: t.Callable[..., tuple[_auth.Tokens, str]] | None = None,
+    ) -> None:
         require_positive(options, "timeout")
         for name in ("client_secret", "certificate_password", "password", "access_token"):
             secrets.add(options.get(name))
@@ -59,7 +67,7 @@ class Connection:
         )
         self.limits = parse_quotas(options["quotas"], options["quota_share"])
         self.http = Http(options["ca_path"], options["validate_certs"], options["timeout"], clock)
-        self.tokens, why = _auth.open_tokens(options, self.where, self.http, secrets)
+        self.tokens, why = (open_tokens or _auth.open_tokens)(options, self.where, self.http, secrets)
         self._options = options
         self._reporter = reporter
         self._secrets = secrets

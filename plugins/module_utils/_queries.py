@@ -15,16 +15,28 @@ import typing as t
 from ansible_collections.secops.defender.plugins.module_utils import _auth
 from ansible_collections.secops.defender.plugins.module_utils._api import Api, literal
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._clouds import Endpoints
 from ansible_collections.secops.defender.plugins.module_utils._connection import READ, Connection, Reporter
 from ansible_collections.secops.defender.plugins.module_utils._errors import (
     AuthError,
     DefenderError,
+    NetworkError,
     OptionsError,
     ReplyLost,
     ServiceError,
 )
-from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, Action, iso, parse_time
+from ansible_collections.secops.defender.plugins.module_utils._models import (
+    CANCELLED,
+    COLLECT,
+    FINAL,
+    IN_PROGRESS,
+    PENDING,
+    Action,
+    iso,
+    parse_time,
+)
 from ansible_collections.secops.defender.plugins.module_utils._resolve import (
+    DEVICE_ID,
     Resolved,
     by_chains,
     find_actions,
@@ -34,8 +46,16 @@ from ansible_collections.secops.defender.plugins.module_utils._resolve import (
     search,
 )
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._session import Http
 from ansible_collections.secops.defender.plugins.module_utils._spec import require_positive, seconds
 
+# Seconds between two lines of progress.
+_PACE = 30.0
+# How often a cancellation is sent whose reply is lost, and the first pause in seconds; each later one doubles.
+_TRIES = 3
+_PAUSE = 2.0
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
+_STATUS_WORDS = {word.lower(): word for word in (PENDING, IN_PROGRESS, *FINAL)}
 _WORD_END = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Cancel machine action API, Permissions: any of these will do.
 _CANCEL = (
@@ -83,14 +103,15 @@ def machine_info(
         names = parse_names(options["machines"]) if options["machines"] else []
         api = Connection(options, reporter, secrets, clock or Clock()).sign_in(READ)
         missing: list[str] = []
-        if names:
+        if options["machines"] is not None:
+            # An empty list asks for none, not for all.
             rows, missing = search(api, names)
         else:
             rows = list_machines(api, options["tag"], options["filter"])
         return {
             "msg": _found(len(rows), "machine", missing),
             "machines": [machine_variables(row) for row in rows],
-            "not_found": missing,
+            "not_found": list(dict.fromkeys(missing)),
         }
 
     return _result(work, {"machines": [], "not_found": []}, secrets)
@@ -105,47 +126,86 @@ def machine_action_info(
     def work() -> dict[str, t.Any]:
         names = parse_names(options["machines"]) if options["machines"] else []
         action_ids = parse_action_ids(options["action_ids"] or [])
-        common = _common_terms(options, clock)
+        wanted = _Wanted(options, clock)
         api = Connection(options, reporter, secrets, clock).sign_in(READ)
-        terms = [f"id eq {literal(action_id)}" for action_id in action_ids]
-        missing: list[str] = []
-        if names:
-            machines, missing = search(api, names)
-            terms += [f"machineId eq {literal(str(row['id']).lower())}" for row in machines]
         found: dict[str, Action] = {}
-
-        def ask(chain: str) -> None:
-            either = [f"({chain})" if " or " in chain and common else chain] if chain else []
-            found.update((action.id.lower(), action) for action in api.actions(" and ".join(either + common) or None))
-
-        if terms:
-            by_chains(terms, ask)
-        elif not names:
-            ask("")
-        missing += [action_id for action_id in action_ids if action_id not in found]
+        missing: list[str] = []
+        for each in find_actions(api, action_ids):
+            if each.action is None:
+                missing.append(each.asked)
+            elif wanted.fits(each.action):
+                found[each.action.id.lower()] = each.action
+        if names:
+            rows, unknown = search(api, names)
+            # The actions of a device outlive its entry in the list of devices.
+            gone = {name.value: name.asked for name in names if name.kind == DEVICE_ID and name.asked in unknown}
+            machine_ids = [str(row["id"]).lower() for row in rows] + list(gone)
+            of_machines: dict[str, Action] = {}
+            by_chains(
+                [f"machineId eq {literal(machine_id)}" for machine_id in machine_ids],
+                lambda chain: of_machines.update(
+                    (action.id.lower(), action) for action in api.actions(wanted.query(chain))
+                ),
+            )
+            found.update(of_machines)
+            acted = {action.machine_id for action in of_machines.values()}
+            missing += [asked for asked in unknown if asked not in {gone[each] for each in acted & set(gone)}]
+        if options["machines"] is None and options["action_ids"] is None:
+            found.update((action.id.lower(), action) for action in api.actions(wanted.query() or None))
         actions = sorted(found.values(), key=lambda each: each.created_at, reverse=True)
         return {
             "msg": _found(len(actions), "machine action", missing),
             "machine_actions": [snake_case(action.raw) for action in actions],
-            "not_found": missing,
+            "not_found": list(dict.fromkeys(missing)),
         }
 
     return _result(work, {"machine_actions": [], "not_found": []}, secrets)
 
 
-def _common_terms(options: t.Mapping[str, t.Any], clock: Clock) -> list[str]:
-    """Filter terms that every wanted action must fulfil."""
-    terms = []
-    if options["type"]:
-        terms.append(f"type eq {literal(options['type'])}")
-    if options["status"]:
-        words = " or ".join(f"status eq {literal(word)}" for word in options["status"])
-        terms.append(f"({words})" if len(options["status"]) > 1 else words)
-    if options["since"]:
-        since = str(options["since"])
-        moment = parse_time(since if "T" in since else f"{since}T00:00:00Z")
-        terms.append(f"creationDateTimeUtc ge {iso(moment or clock.wall() - seconds('since', since))}")
-    return terms
+class _Wanted:
+    """What every wanted action must be: C(type), C(status) and C(since). Raises OptionsError."""
+
+    def __init__(self, options: t.Mapping[str, t.Any], clock: Clock) -> None:
+        self._type = (options["type"] or "").strip()
+        if self._type.lower() == COLLECT.lower():
+            self._type = COLLECT
+        words = [word.strip() for word in options["status"] or ()]
+        self._status = list(dict.fromkeys(_STATUS_WORDS.get(word.lower(), word) for word in words))
+        self._since = _moment(options["since"], clock) if (options["since"] or "").strip() else None
+
+    def query(self, chain: str = "") -> str:
+        """As a filter, for those that a chain of C(or) selects."""
+        terms = []
+        if self._type:
+            terms.append(f"type eq {literal(self._type)}")
+        if self._status:
+            words = " or ".join(f"status eq {literal(word)}" for word in self._status)
+            terms.append(f"({words})" if len(self._status) > 1 else words)
+        if self._since is not None:
+            terms.append(f"creationDateTimeUtc ge {iso(self._since)}")
+        if chain:
+            terms.insert(0, f"({chain})" if " or " in chain and terms else chain)
+        return " and ".join(terms)
+
+    def fits(self, action: Action) -> bool:
+        return (
+            self._type in ("", action.type)
+            and (not self._status or action.status in self._status)
+            and (self._since is None or action.created_at >= int(self._since))
+        )
+
+
+def _moment(since: str, clock: Clock) -> float:
+    """A time, or an age; YAML reads a time that is not quoted, and gives it back with a space instead of the T."""
+    text = since.strip()
+    moment = parse_time(f"{text}T00:00:00Z" if _DAY.match(text) else text.replace(" ", "T", 1))
+    if moment:
+        return moment
+    try:
+        return clock.wall() - seconds("since", text)
+    except OptionsError as failure:
+        failure.advice = "Give a time (ISO 8601, such as 2026-11-23T08:00:00Z), or an age such as 4h or 90m."
+        raise
 
 
 def cancel_action(
@@ -153,7 +213,7 @@ def cancel_action(
 ) -> dict[str, t.Any]:
     """defender_cancel_action, likewise."""
     clock = clock or Clock()
-    rows: list[_Cancel] = []
+    asked: list[tuple[Resolved, _Cancel | None]] = []
 
     def work() -> dict[str, t.Any]:
         if not options["comment"].strip():
@@ -162,113 +222,214 @@ def cancel_action(
         names = parse_names(options["machines"]) if options["machines"] else []
         action_ids = parse_action_ids(options["action_ids"] or [])
         api = Connection(options, reporter, secrets, clock).sign_in(_CANCEL)
-        rows.extend(_Cancel(each, each.action) for each in find_actions(api, action_ids))
-        rows.extend(_running_on(api, resolve(api, names, "fail") if names else []))
-        todo = [row for row in rows if row.action and not row.action.final]
-        for row in todo:
-            if not check_mode:
-                row.ask(api, options["comment"])
-            row.changed = row.error is None
-        if options["wait"] and not check_mode:
-            _wait_for_cancels(api, [row for row in todo if row.changed], options, clock)
-        failures = [row.error for row in rows if row.error]
-        changed = sum(row.changed for row in rows)
-        counts = {("would be cancelled" if check_mode else "cancelled"): changed, "failed": len(failures)}
-        counts["not running"] = len(rows) - sum(counts.values())
-        words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do"
-        reason = f" {failures[0]}" if len(failures) == 1 else ""
-        return {
-            "changed": changed > 0,
-            "failed": bool(failures),
-            "msg": f"{_count(len(rows), 'action')}: {words}.{reason}",
-        }
+        resolved = find_actions(api, action_ids) + _running_on(api, resolve(api, names, "fail") if names else [])
+        targets: dict[str, _Cancel] = {}
+        for each in resolved:
+            action = each.action
+            asked.append((each, targets.setdefault(action.id.lower(), _Cancel(action)) if action else None))
+        todo = [target for target in targets.values() if not target.action.final]
+        if check_mode:
+            for target in todo:
+                target.changed = True
+        else:
+            _cancel(api, todo, options, reporter)
+            if options["wait"]:
+                _wait_for_cancels(api, [target for target in todo if target.changed], options, reporter)
+        return {}
 
     result = _result(work, {}, secrets)
-    result["actions"] = secrets.scrub([row.as_result() for row in rows])
-    return result
+    if not asked:
+        asked.extend(
+            (Resolved(name, None), None) for name in [*(options["action_ids"] or ()), *(options["machines"] or ())]
+        )
+    rows = [_cancel_row(each, target, result["error"]) for each, target in asked]
+    result["changed"] = any(row["changed"] for row in rows)
+    if not result["failed"]:
+        result["failed"] = any(row["failed"] for row in rows)
+        result["msg"] = _cancel_sentence(rows, check_mode)
+    result["actions"] = rows
+    return t.cast("dict[str, t.Any]", secrets.scrub(result))
 
 
 class _Cancel:
-    """One requested cancellation."""
+    """One action to cancel, however often it was asked for."""
 
-    def __init__(self, resolved: Resolved, action: Action | None) -> None:
-        self.asked = resolved.asked
-        self.machine = resolved.machine
+    def __init__(self, action: Action) -> None:
         self.action = action
-        self.error: DefenderError | None = resolved.error
         self.changed = False
+        self.error: DefenderError | None = None
+
+    @property
+    def label(self) -> str:
+        return self.action.dns_name or self.action.machine_id
 
     def ask(self, api: Api, comment: str) -> None:
-        action = t.cast(Action, self.action)
+        """Raises AuthError, NetworkError: every further one would fail alike."""
+        clock = api.session.clock
+        for attempt in range(_TRIES):
+            try:
+                self.action = api.cancel(self.action.id, comment, self.label)
+                self.changed = True
+                return
+            except ReplyLost as failure:
+                refusal: DefenderError = failure
+            except ServiceError as failure:
+                refusal = _explained(failure)
+            if self._settled(api, comment):
+                return
+            if not isinstance(refusal, ReplyLost) or attempt == _TRIES - 1:
+                break
+            # Sent twice it does no harm: the second is refused, or changes nothing.
+            clock.sleep(clock.jitter(_PAUSE * 2**attempt))
+        self.error = refusal
+
+    def _settled(self, api: Api, comment: str) -> bool:
+        """Whether it has ended meanwhile, or was cancelled although the reply was lost."""
         try:
-            self.action = api.cancel(action.id, comment, self.machine.label if self.machine else action.id)
-        except (ReplyLost, ServiceError) as failure:
-            # It may have ended meanwhile, or have been cancelled although the reply was lost.
-            self.action = api.action(action.id)
-            if not self.action.final:
-                self.error = failure
-
-    def as_result(self) -> dict[str, t.Any]:
-        return {
-            "asked": self.asked,
-            "machine_id": self.machine.id if self.machine else None,
-            "computer_dns_name": self.machine.dns_name if self.machine else None,
-            "status": self.action.status if self.action else None,
-            "changed": self.changed,
-            "failed": self.error is not None,
-            "error": self.error.as_result() if self.error else None,
-            "action": self.action.as_result() if self.action else None,
-        }
+            action = api.action(self.action.id)
+        except (ReplyLost, ServiceError):
+            return False
+        self.action = action
+        taken = action.raw.get("cancellationDateTimeUtc") or action.status == CANCELLED
+        self.changed = bool(taken) and action.raw.get("cancellationComment") == comment
+        return action.final or self.changed
 
 
-def _running_on(api: Api, resolved: list[Resolved]) -> t.Iterator[_Cancel]:
-    """The running collection of each device, by one list a status for all of them."""
+def _explained(failure: ServiceError) -> ServiceError:
+    if failure.status == 403:
+        failure.advice = (
+            f"{_auth.COLLECT_PERMISSION} should suffice, but the service has been seen to refuse it for cancelling "
+            "(MicrosoftDocs/microsoft-365-docs issue 6062): if the app has it, add one of "
+            f"{', '.join(_CANCEL[0][1:-1])} or {_CANCEL[0][-1]} as well, with admin consent. With a user's token, check that the "
+            "user may see the device's group and has the role Alerts Investigation."
+        )
+    return failure
+
+
+def _cancel(api: Api, todo: list[_Cancel], options: t.Mapping[str, t.Any], reporter: Reporter) -> None:
+    clock = api.session.clock
+    next_line = clock.monotonic() + _PACE
+    for number, target in enumerate(todo):
+        target.ask(api, options["comment"])
+        if target.changed:
+            reporter.detail(f"{target.label}: action {target.action.id} is being cancelled")
+        elif target.error and len(todo) > 1:
+            reporter.trouble(target.error.message)
+        if clock.monotonic() >= next_line:
+            next_line = clock.monotonic() + _PACE
+            reporter.say(f"{_count(len(todo), 'action')}: {number + 1} asked to be cancelled")
+
+
+def _running_on(api: Api, resolved: list[Resolved]) -> list[Resolved]:
+    """The running collection of each device, by one list call for all of them."""
     running: dict[str, Action] = {}
     if any(each.machine for each in resolved):
-        for status in ("Pending", "InProgress"):
-            for action in api.actions(f"type eq {literal(COLLECT)} and status eq {literal(status)}"):
+        # Whatever is not final runs, also under a status word that is not known yet.
+        others = " and ".join(f"status ne {literal(word)}" for word in sorted(FINAL))
+        for action in api.actions(f"type eq {literal(COLLECT)} and {others}"):
+            if not action.final:
                 running[action.machine_id] = action
-    for each in resolved:
-        yield _Cancel(each, running.get(each.machine.id) if each.machine else None)
+    return [
+        Resolved(each.asked, each.machine, each.error, running.get(each.machine.id) if each.machine else None)
+        for each in resolved
+    ]
 
 
-def _wait_for_cancels(api: Api, rows: list[_Cancel], options: t.Mapping[str, t.Any], clock: Clock) -> None:
+def _wait_for_cancels(api: Api, targets: list[_Cancel], options: t.Mapping[str, t.Any], reporter: Reporter) -> None:
+    clock = api.session.clock
     deadline = clock.monotonic() + options["wait_timeout"]
-    while waiting := {row.action.id.lower(): row for row in rows if row.action and not row.action.final}:
+    next_line = clock.monotonic() + _PACE
+    trouble = ""
+    while waiting := {target.action.id.lower(): target for target in targets if not target.action.final}:
         left = deadline - clock.monotonic()
         if left <= 0:
-            for action_id, row in waiting.items():
-                status = row.action.status if row.action else ""
-                row.error = DefenderError(
-                    f"The action {action_id} is still {status} after {options['wait_timeout']:g} seconds.",
+            for action_id, target in waiting.items():
+                target.error = DefenderError(
+                    f"The action {action_id} on {target.label} is still {target.action.status} after "
+                    f"{options['wait_timeout']:g} seconds.{trouble}",
                     advice="The service has taken the cancellation and may still carry it out: look again later.",
                     code="NotCancelledInTime",
                 )
-            return
+            break
+        if clock.monotonic() >= next_line:
+            next_line = clock.monotonic() + _PACE
+            reporter.say(f"{_count(len(targets), 'action')}: {len(targets) - len(waiting)} ended, {len(waiting)} to go")
         clock.sleep(min(options["poll_interval"], left))
-        for each in find_actions(api, list(waiting)):
+        try:
+            found = find_actions(api, list(waiting))
+            trouble = ""
+        except (NetworkError, ReplyLost, ServiceError) as failure:
+            trouble = f" The last look failed: {failure.message}"
+            reporter.trouble(f"{failure.message} Asking again in {options['poll_interval']:g} seconds.")
+            continue
+        for each in found:
             if each.action:
                 waiting[each.action.id.lower()].action = each.action
+    for target in targets:
+        if target.action.final:
+            # It may have ended by itself before the cancellation took effect.
+            target.changed = target.action.status == CANCELLED
+
+
+def _cancel_row(each: Resolved, target: _Cancel | None, fatal: dict[str, t.Any] | None) -> dict[str, t.Any]:
+    failure = each.error or (target.error if target else None)
+    error = failure.as_result() if failure else None
+    if fatal and error is None and (target is None or not (target.changed or target.action.final)):
+        error = fatal
+    action = target.action if target else None
+    name = each.machine.dns_name if each.machine else None
+    return {
+        "asked": each.asked,
+        "machine_id": each.machine.id if each.machine else None,
+        "computer_dns_name": name or (action.dns_name if action else None),
+        "status": action.status if action else None,
+        "changed": target is not None and target.changed,
+        "failed": error is not None,
+        "error": error,
+        "action": action.as_result() if action else None,
+    }
+
+
+def _cancel_sentence(rows: list[dict[str, t.Any]], check_mode: bool) -> str:
+    """Each action counts once, also one that was named twice."""
+    once = {(row["action"] or {}).get("id") or f"?{row['asked']}": row for row in rows}.values()
+    failures = [row for row in once if row["failed"]]
+    changed = sum(row["changed"] and not row["failed"] for row in once)
+    idle = len(once) - len(failures) - changed
+    counts = {
+        ("would be cancelled" if check_mode else "cancelled"): changed,
+        "not running": idle,
+        "failed": len(failures),
+    }
+    words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do"
+    sentence = f"{_count(len(once), 'action')}: {words}."
+    if len(failures) == 1:
+        error = failures[0]["error"]
+        tracking = f"Tracking ID: {error['tracking_id']}." if error["tracking_id"] else ""
+        return " ".join(part for part in (sentence, error["message"], tracking, error["advice"]) if part)
+    if failures:
+        listed = ", ".join(f"{row['asked']} ({row['error']['code']})" for row in failures[:10])
+        sentence += f" Failed: {listed}{f' and {len(failures) - 10} more' if len(failures) > 10 else ''}."
+        sentence += f" {failures[0]['error']['advice']}" if len({row["error"]["code"] for row in failures}) == 1 else ""
+    return sentence
 
 
 def access_token(
     options: t.Mapping[str, t.Any], check_mode: bool, reporter: Reporter, secrets: Secrets, clock: Clock | None = None
 ) -> dict[str, t.Any]:
-    """defender_access_token, likewise. The token itself is in the result only if C(return_token) asks for it."""
+    """defender_access_token, likewise. The token itself is in the result only if C(return_token) asks for it.
+
+    It is then for the door to see that no callback shows it.
+    """
     clock = clock or Clock()
     token: list[str] = []
 
     def work() -> dict[str, t.Any]:
-        connection = Connection(options, reporter, secrets, clock)
+        connection = Connection(options, reporter, secrets, clock, by_device_code if options["device_code"] else None)
         token.append(connection.tokens.get())
         claims = _auth.Claims.of(token[0])
-        if claims.permissions is None and options["required_permissions"]:
-            raise AuthError(
-                "The token cannot be read, so its permissions are not known.",
-                advice="Leave out required_permissions, or give a token for the Defender API.",
-            )
-        required = [(permission,) for permission in options["required_permissions"] or ()]
-        _auth.check_claims(claims, connection.where, required, clock.wall(), 0.0)
+        _auth.check_claims(claims, connection.where, (), clock.wall(), 0.0)
+        _check_permissions(claims, options["required_permissions"] or ())
         expires = claims.expires
         return {
             "msg": f"The token is good until {iso(expires)}." if expires else "The token does not say when it ends.",
@@ -281,12 +442,44 @@ def access_token(
             "expires_in": int(expires - clock.wall()) if expires else None,
         }
 
+    def by_device_code(
+        options: t.Mapping[str, t.Any], where: Endpoints, http: Http, secrets: Secrets
+    ) -> tuple[_auth.Tokens, str]:
+        if not reporter.live:
+            message = "device_code needs somebody who sees the code, but this task can show nothing before its end."
+            reporter.warn(message)
+            raise OptionsError(
+                message, advice="Run the task on the control node: without delegate_to and without async."
+            )
+        return _auth.open_device_code(options, where, http, secrets, reporter.say)
+
     keys = ("audience", "permissions", "delegated", "tenant", "client_id", "expires", "expires_in")
     result = _result(work, dict.fromkeys(keys), secrets)
     if options["return_token"] and token and not result["failed"]:
-        # Asked for, so it is not scrubbed; but no callback may show it.
-        result.update(access_token=token[0], _ansible_no_log=True)
+        # Asked for, so it is not scrubbed.
+        result["access_token"] = token[0]
     return result
+
+
+def _check_permissions(claims: _auth.Claims, required: t.Sequence[str]) -> None:
+    """Raises AuthError that names all that are missing."""
+    if not required:
+        return
+    if claims.permissions is None:
+        raise AuthError(
+            "The token cannot be read, so its permissions are not known.",
+            advice="Leave out required_permissions, or give a token for the Defender API.",
+        )
+    missing = [permission for permission in dict.fromkeys(required) if not claims.permits(permission)]
+    if missing:
+        kind = "delegated" if claims.delegated else "application"
+        raise AuthError(
+            f"The token lacks the {kind} permission{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
+            f"{', '.join(sorted(claims.permissions)) or 'none'}.",
+            advice="Add what is missing of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and "
+            "get a new token.",
+            code="MissingPermission",
+        )
 
 
 def _result(work: t.Callable[[], dict[str, t.Any]], empty: dict[str, t.Any], secrets: Secrets) -> dict[str, t.Any]:
@@ -300,7 +493,9 @@ def _result(work: t.Callable[[], dict[str, t.Any]], empty: dict[str, t.Any], sec
 
 
 def _found(number: int, noun: str, missing: list[str]) -> str:
-    return f"{_count(number, noun)} found{', not found: ' + ', '.join(missing) if missing else ''}."
+    names = list(dict.fromkeys(missing))
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{_count(number, noun)} found{', not found: ' + ', '.join(names[:10]) + more if names else ''}."
 
 
 def _count(number: int, noun: str) -> str:

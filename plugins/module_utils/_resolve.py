@@ -68,7 +68,7 @@ def parse_names(machines: t.Sequence[str]) -> list[Name]:
     names, wrong = [], []
     for asked in machines:
         text = asked.strip().lower()
-        if not text or len(text) > 255 or not text.isprintable() or "/" in text:
+        if not text.strip(". ") or len(text) > 255 or not text.isprintable() or "/" in text:
             wrong.append(f"{asked!r} is no device name")
         elif _DEVICE_ID.match(text):
             names.append(Name(asked, DEVICE_ID, text))
@@ -116,8 +116,10 @@ def resolve(api: Api, names: t.Sequence[Name], on_ambiguous: str) -> list[Resolv
     _load_merge_targets(api, found, fits)
     lost = [name for key, name in wanted.items() if not fits[key] and name.kind == DNS_NAME]
     known = _near_names(api, lost)
+    hinted = lost[:_SUGGESTIONS]
     outcome = {
-        key: _choose(name, _follow_merges(fits[key], found), on_ambiguous, known) for key, name in wanted.items()
+        key: _choose(name, _follow_merges(fits[key], found), on_ambiguous, known if name in hinted else [])
+        for key, name in wanted.items()
     }
     return [Resolved(name.asked, *outcome[name.kind, name.value]) for name in names]
 
@@ -200,11 +202,13 @@ def by_chains(terms: list[str], ask: t.Callable[[str], None]) -> None:
     """
     longest = len(terms)
     while terms:
-        chain = terms[:longest]
-        while (
-            len(chain) > 1 and sum(len(quote(term, safe="(),'")) + len("%20or%20") for term in chain) > _LONGEST_FILTER
-        ):
-            chain.pop()
+        chain: list[str] = []
+        length = 0
+        for term in terms[:longest]:
+            length += len(quote(term, safe="(),'")) + len("%20or%20")
+            if chain and length > _LONGEST_FILTER:
+                break
+            chain.append(term)
         try:
             ask(" or ".join(chain))
         except ServiceError as failure:
@@ -241,8 +245,14 @@ def _fits(name: Name, machine: Machine) -> bool:
 
 def _load_merge_targets(api: Api, found: dict[str, Machine], fits: dict[tuple[str, str], list[Machine]]) -> None:
     """Records merged into another one stand for that one, which may not have been among the rows."""
+    asked: set[str] = set()
     targets = {machine.merged_into.lower() for each in fits.values() for machine in each if machine.merged_into}
-    _load(api, found, [f"id eq {literal(target)}" for target in sorted(targets - set(found))])
+    # A target may have been merged in its turn.
+    while new := targets - set(found) - asked:
+        _load(api, found, [f"id eq {literal(target)}" for target in sorted(new)])
+        asked |= new
+        reached = [found[target].merged_into for target in new if target in found]
+        targets = {target.lower() for target in reached if target}
 
 
 def _follow_merges(machines: t.Iterable[Machine], found: dict[str, Machine]) -> list[Machine]:

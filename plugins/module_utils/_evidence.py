@@ -16,7 +16,6 @@ import os
 import re
 import typing as t
 import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,7 @@ class Busy(Exception):
 def safe_name(text: str) -> str:
     """A folder name for a device: never a path, never hidden, never the log's; DNS names stay as they are."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".-")[:120].rstrip(".")
-    if safe != text or safe.lower() == custody.LOG_NAME:
+    if not safe or safe != text or safe.lower() == custody.LOG_NAME:
         # What was replaced made names alike that are not.
         safe = f"{safe or 'device'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
     return safe
@@ -74,16 +73,16 @@ def check_zip(path: Path) -> str:
             unpacked = sum(entry.file_size for entry in entries)
             if unpacked > max(_BOMB_BYTES, _BOMB_FACTOR * path.stat().st_size):
                 return "structure"
-            try:
-                damaged = package.testzip()
-            except (RuntimeError, NotImplementedError):
-                # Encrypted, or packed by a method that Python does not know.
-                return "structure"
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as failure:
-        if isinstance(failure, OSError) and failure.errno:
+            damaged = package.testzip()
+    except RuntimeError:
+        # Encrypted, or packed by a method or for a version that Python does not know (NotImplementedError).
+        return "structure"
+    except Exception as failure:
+        # Damage shows as almost anything: LZMAError, struct.error, a seek before the beginning (EINVAL).
+        if isinstance(failure, OSError) and failure.errno not in (None, errno.EINVAL):
             raise
         raise PackageBroken(
-            f"What was downloaded is no valid zip file: {failure}.",
+            f"What was downloaded is no valid zip file: {str(failure).rstrip('.') or type(failure).__name__}.",
             advice="Run again; if it stays, collect anew: the package is damaged at the service.",
         ) from None
     if damaged is not None:
@@ -210,7 +209,8 @@ class Folder:
         with open_stream(offset) as (start, size, chunks):
             if start != offset:
                 file.truncate(0)
-                start = 0
+            if start not in (0, offset):
+                raise ReplyLost(f"The server sent the package from byte {start} on instead of {offset}.")
             hasher = hashlib.sha256()
             file.seek(0)
             while chunk := file.read(_CHUNK):

@@ -167,3 +167,77 @@ requirements:
 notes:
   - Proxies are taken from the environment (E(HTTPS_PROXY), E(NO_PROXY)) only. C(~/.netrc) is never read.
 """
+
+    # The same options for plugins, which say themselves where else a value may come from. It stands beside the half above:
+    # C([secops.defender.connection, secops.defender.connection.plugins]).
+    PLUGINS = r"""
+options:
+  auth_source:
+    env:
+      - name: DEFENDER_AUTH_SOURCE
+  tenant:
+    env:
+      - name: DEFENDER_TENANT
+      - name: AZURE_TENANT
+      - name: AZURE_TENANT_ID
+  client_id:
+    env:
+      - name: DEFENDER_CLIENT_ID
+      - name: AZURE_CLIENT_ID
+  client_secret:
+    env:
+      - name: DEFENDER_CLIENT_SECRET
+      - name: AZURE_SECRET
+      - name: AZURE_CLIENT_SECRET
+  certificate_path:
+    env:
+      - name: DEFENDER_CERTIFICATE_PATH
+      - name: AZURE_CLIENT_CERTIFICATE_PATH
+  certificate_password:
+    env:
+      - name: DEFENDER_CERTIFICATE_PASSWORD
+  federated_token_file:
+    env:
+      - name: DEFENDER_FEDERATED_TOKEN_FILE
+      - name: AZURE_FEDERATED_TOKEN_FILE
+  username:
+    env:
+      - name: DEFENDER_USERNAME
+  password:
+    env:
+      - name: DEFENDER_PASSWORD
+  access_token:
+    env:
+      - name: DEFENDER_ACCESS_TOKEN
+  cloud:
+    env:
+      - name: DEFENDER_CLOUD
+      - name: AZURE_CLOUD_ENVIRONMENT
+  region:
+    env:
+      - name: DEFENDER_REGION
+  api_url:
+    env:
+      - name: DEFENDER_API_URL
+  login_url:
+    env:
+      - name: DEFENDER_LOGIN_URL
+  audience:
+    env:
+      - name: DEFENDER_AUDIENCE
+  ca_path:
+    env:
+      - name: DEFENDER_CA_PATH
+  validate_certs:
+    env:
+      - name: DEFENDER_VALIDATE_CERTS
+  timeout:
+    env:
+      - name: DEFENDER_TIMEOUT
+  quota_share:
+    env:
+      - name: DEFENDER_QUOTA_SHARE
+  quota_dir:
+    env:
+      - name: DEFENDER_QUOTA_DIR
+"""

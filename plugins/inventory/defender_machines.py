@@ -1,0 +1,372 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: defender_machines
+version_added: 1.0.0
+short_description: Devices in Microsoft Defender for Endpoint as hosts
+author:
+  - secops.defender contributors (@secops-defender)
+description:
+  - Makes a host of every device that Defender for Endpoint knows, or of those that a filter, a tag or conditions select.
+  - Each host has what the API says of its device as variables, V(defender_machine_id) among them, by which the role
+    P(secops.defender.collect_package#role) and the playbook P(secops.defender.collect#playbook) find the device.
+  - The inventory file's name must end in V(defender_machines.yml) or V(defender_machines.yaml).
+  - The list is complete, or there is an error. If the service loses its place between two pages, the list is read again.
+  - Needs the application permission C(Machine.Read.All).
+options:
+  plugin:
+    description: The name of this plugin. It says whose inventory file this is.
+    type: str
+    required: true
+    choices:
+      - secops.defender.defender_machines
+  filter:
+    description:
+      - An OData filter that the service applies, such as V(healthStatus eq 'Active' and riskScore eq 'High').
+      - The properties that can be compared are C(computerDnsName), C(id), C(version), C(deviceValue), C(aadDeviceId),
+        C(machineTags), C(lastSeen), C(exposureLevel), C(onboardingStatus), C(lastIpAddress), C(healthStatus), C(osPlatform),
+        C(riskScore) and C(rbacGroupId). For all others, such as the name of the device group, use O(include).
+    type: str
+  tag:
+    description:
+      - Only devices with exactly this tag. With O(filter), those that fit both.
+    type: str
+  include:
+    description:
+      - Jinja conditions over a device's variables, written without braces as in C(when). A device is taken if any of them holds;
+        without this option all are.
+      - A condition that cannot be evaluated is an error whatever O(strict) says. Properties that the service leaves out are
+        null, so a misspelled name is the likeliest cause.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description:
+      - Jinja conditions likewise. A device for which any of them holds is left out, whatever O(include) says.
+    type: list
+    elements: str
+    default: []
+  hostnames:
+    description:
+      - Where a host's name comes from, in order of preference. The first that gives a name wins; the device ID is what
+        remains if none does.
+      - Each is the name of a variable, with or without the prefix, or a Jinja expression over the variables with their prefix,
+        with or without braces.
+      - Names consist of letters, digits, dots, hyphens and underscores. Whatever stands between them becomes one underscore.
+      - Host names are unique. Of several devices with the same name, in whatever case, each has C(_) and its device ID
+        appended. So has a device whose name is reserved (C(localhost), C(127.0.0.1), C(all), C(ungrouped)), ends like a device
+        ID, or belongs to a device of an inventory source that was read before.
+    type: list
+    elements: str
+    default:
+      - computer_dns_name
+      - machine_id
+  hostvars_prefix:
+    description:
+      - What the names of the host variables begin with. With another one than the default, the role no longer finds
+        V(defender_machine_id); set its variable C(collect_package_machine) then.
+    type: str
+    default: defender_
+extends_documentation_fragment:
+  - ansible.builtin.constructed
+  - ansible.builtin.inventory_cache
+  - secops.defender.connection
+  - secops.defender.connection.plugins
+notes:
+  - The options for credentials and connection, O(auth_source) to O(quota_dir), may hold Jinja, for example
+    C({{ lookup('ansible.builtin.file', '/run/secrets/defender') }}); the other options may not, apart from the expressions that
+    they consist of. Values from environment variables are taken as they are.
+  - Each variable is a property of the API's machine resource with its name in snake_case. V(defender_machine_id) is the same as
+    V(defender_id). V(defender_machine_tags) and V(defender_ip_addresses) are always lists.
+  - Everything that the service sends is marked unsafe, so Jinja in the name of a device stays text.
+  - The cache holds the list as the API sent it, no credentials. Its key depends on the file's path and on what was asked, where and
+    by whom, so that a changed O(filter) is never answered with the former list.
+seealso:
+  - module: secops.defender.defender_machine_info
+  - module: secops.defender.defender_collect_package
+"""
+
+EXAMPLES = r"""
+# Every device that the app may see. Tenant, client ID and secret are in the environment:
+# DEFENDER_TENANT, DEFENDER_CLIENT_ID, DEFENDER_CLIENT_SECRET.
+plugin: secops.defender.defender_machines
+
+---
+# Devices of an incident, by the tag they were given, grouped by operating system (os_Windows11, os_macOS ...).
+plugin: secops.defender.defender_machines
+tag: incident-4711
+keyed_groups:
+  - key: defender_os_platform
+    prefix: os
+
+---
+# What is active, at high risk, and belongs to one device group; short names; credentials from files.
+plugin: secops.defender.defender_machines
+tenant: contoso.onmicrosoft.com
+client_id: 00000000-1111-2222-3333-444444444444
+client_secret: "{{ lookup('ansible.builtin.file', '/run/secrets/defender') }}"
+filter: healthStatus eq 'Active' and riskScore eq 'High'
+include:
+  - defender_rbac_group_name == 'Workstations'
+exclude:
+  - defender_merged_into_machine_id is not none
+  - "'do-not-touch' in defender_machine_tags"
+hostnames:
+  - (defender_computer_dns_name or '').split('.')[0]
+groups:
+  servers: defender_os_platform.startswith('WindowsServer')
+compose:
+  ansible_host: defender_last_ip_address
+strict: true
+
+---
+# The list is kept for ten minutes; ansible-inventory --flush-cache reads it anew.
+plugin: secops.defender.defender_machines
+cache: true
+cache_plugin: ansible.builtin.jsonfile
+cache_connection: ~/.ansible/defender-inventory
+cache_timeout: 600
+"""
+
+import difflib
+import os
+import re
+import typing as t
+from contextlib import contextmanager
+
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.text.converters import to_native
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.utils.vars import combine_vars
+
+from ansible_collections.secops.defender.plugins.module_utils._auth import Claims
+from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._connection import READ, Connection
+from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec, drop_empty
+from ansible_collections.secops.defender.plugins.plugin_utils._inventory import (
+    clean_name,
+    digest,
+    machine_rows,
+    unique_names,
+)
+from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19, where everything is a template that is not marked unsafe
+
+    def trust_as_template(value: t.Any) -> t.Any:
+        return value
+
+    _TEMPLATE_OPTIONS: dict[str, t.Any] = {"convert_data": False, "disable_lookups": False}
+else:
+    _TEMPLATE_OPTIONS = {}
+
+_ENDINGS = ("defender_machines.yml", "defender_machines.yaml")
+_JINJA = re.compile(r"\{[{%]")
+_JINJA_ONLY = re.compile(r"\s*\{[{%].*[%}]\}\s*", re.DOTALL)
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# Of whoever asks for what, besides filter and tag; none of these is a secret.
+_ASKED = ("auth_source", "tenant", "client_id", "username", "cloud", "region", "api_url", "login_url", "audience")
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+    NAME = "secops.defender.defender_machines"
+
+    def verify_file(self, path: str) -> bool:
+        if not super().verify_file(path):
+            return False
+        if path.endswith(_ENDINGS):
+            return True
+        self.display.vvv(f"{self.NAME} takes no file whose name does not end in {' or '.join(_ENDINGS)}: {path}")
+        return False
+
+    def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
+        super().parse(inventory, loader, path, cache)
+        self._secrets = Secrets()
+        try:
+            self._refuse_unknown(path, self._read_config_data(path))
+            self._add_hosts(machine_rows(self._machines(path, cache)))
+        except DefenderError as failure:
+            # Without the cause: its frames saw the credentials.
+            raise AnsibleError(self._secrets.scrub(str(failure))) from None
+
+    # Options
+
+    def set_options(self, task_keys: t.Any = None, var_options: t.Any = None, direct: t.Any = None) -> None:
+        """Credentials and connection as the modules take them; the rest is Ansible's.
+
+        Of several environment variables Ansible takes the last and not the first, an empty one as well as a filled one.
+        """
+        spec = connection_spec()
+        names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
+        given = {name: value for name, value in (direct or {}).items() if name in names}
+        others = {
+            # As the text that it is: Ansible would take a condition with a comma in it for several.
+            name: [value] if name in ("include", "exclude", "hostnames") and isinstance(value, str) else value
+            for name, value in (direct or {}).items()
+            if name not in names
+        }
+        self._connection = self._validated(spec, names, given)
+        with _hidden(name for option in spec.values() for name in option.get("fallback", ((), ()))[1]):
+            super().set_options(task_keys=task_keys, var_options=var_options, direct={**others, **self._connection})
+
+    def _validated(
+        self, spec: dict[str, dict[str, t.Any]], names: dict[str, str], given: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        filled = {name: value for name, value in given.items() if value is not None}
+        templated = {
+            name: self._templated(name, value, secret=spec[names[name]].get("no_log", False))
+            for name, value in filled.items()
+        }
+        templated = {name: value for name, value in templated.items() if value is not None}
+        validation = ArgumentSpecValidator(spec).validate(drop_empty(templated, spec))
+        secrets = Secrets()
+        secrets.add(*validation._no_log_values)
+        if validation.error_messages:
+            raise AnsibleParserError(secrets.scrub("; ".join(validation.error_messages)))
+        options: dict[str, t.Any] = validation.validated_parameters
+        return {name: options.get(name) for name in spec}
+
+    def _templated(self, name: str, value: t.Any, secret: bool) -> t.Any:
+        if not isinstance(value, (str, int, float, list, dict)):
+            value = str(value)  # a value encrypted with Ansible Vault
+        if not isinstance(value, (str, list, dict)):
+            return value
+        self.templar.available_variables = self._vars or {}
+        try:
+            return self.templar.template(trust_as_template(value), **_TEMPLATE_OPTIONS)
+        except Exception as failure:
+            # The reason may quote the value, which is secret where it is not all Jinja.
+            reason = to_native(failure)
+            if secret and not _JINJA_ONLY.fullmatch(str(value)):
+                reason = (
+                    "It holds {{ or {%, but is no template. If these are part of it, give it by an environment variable"
+                )
+            raise AnsibleParserError(f"Failed to template {name}: {reason.rstrip('.')}.") from None
+
+    def _refuse_unknown(self, path: str, config: t.Mapping[str, t.Any]) -> None:
+        """A misspelled filter would be no filter, and all devices would be taken."""
+        definitions = self.option_definitions
+        known = {alias for name, each in definitions.items() for alias in (name, *(each.get("aliases") or ()))}
+        unknown = sorted(str(name) for name in config if name not in known)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise AnsibleParserError(f"{path} has options that {self.NAME} does not know: {', '.join(unknown)}.{hint}")
+
+    # Machines
+
+    def _machines(self, path: str, cache: bool) -> list[dict[str, t.Any]]:
+        """As the API sent them, from the cache if that is wanted and has them."""
+        keep = self.get_option("cache")
+        key = self._key(path) if keep else ""
+        rows = self._cache.get(key) if keep and cache else None
+        if isinstance(rows, list) and all(isinstance(row, dict) and row.get("id") for row in rows):
+            return rows
+        reporter = DisplayReporter(self.display, self._secrets)
+        api = Connection(self._connection, reporter, self._secrets, Clock()).sign_in(READ)
+        rows = api.every_machine(self.get_option("filter"), self.get_option("tag"))
+        if keep:
+            self._cache[key] = rows
+        return rows
+
+    def _key(self, path: str) -> str:
+        asked = {name: self._connection[name] for name in _ASKED}
+        claims = Claims.of(self._connection["access_token"] or "")
+        return f"{self.get_cache_key(path)}_" + digest(
+            path, asked, claims.tenant, claims.app_id, self.get_option("filter"), self.get_option("tag")
+        )
+
+    # Hosts
+
+    def _add_hosts(self, machines: list[dict[str, t.Any]]) -> None:
+        prefix, strict = self.get_option("hostvars_prefix"), self.get_option("strict")
+        include, exclude = self.get_option("include"), self.get_option("exclude")
+        compose, groups = self.get_option("compose"), self.get_option("groups")
+        keyed_groups = self.get_option("keyed_groups")
+        wanted = []
+        taken = []
+        for machine in machines:
+            variables = {prefix + name: value for name, value in machine.items()}
+            if include or exclude:
+                self.templar.available_variables = self._visible(variables)
+                if include and not any(self._holds("include", each, machine) for each in include):
+                    continue
+                if any(self._holds("exclude", each, machine) for each in exclude):
+                    continue
+            taken.append(variables)
+            wanted.append((self._name(machine, variables, strict), clean_name(str(machine["machine_id"]))))
+        for name, variables in zip(unique_names(wanted, self._belongs_to_another), taken, strict=True):
+            self.inventory.add_host(name)
+            for key, value in variables.items():
+                self.inventory.set_variable(name, key, value)
+            if compose:
+                self._set_composite_vars(compose, variables, name, strict=strict)
+            if groups or keyed_groups:
+                known = combine_vars(variables, self.inventory.get_host(name).get_vars())
+                self._add_host_to_composed_groups(groups, known, name, strict=strict, fetch_hostvars=False)
+                self._add_host_to_keyed_groups(keyed_groups, known, name, strict=strict, fetch_hostvars=False)
+
+    def _visible(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        return combine_vars(variables, self._vars) if self.get_option("use_extra_vars") else variables
+
+    def _holds(self, option: str, condition: str, machine: dict[str, t.Any]) -> bool:
+        try:
+            if hasattr(self.templar, "evaluate_conditional"):
+                return bool(self.templar.evaluate_conditional(condition))
+            # As Ansible did it before 2.19.
+            return bool(boolean(self.templar.template(f"{{% if {condition} %}}True{{% else %}}False{{% endif %}}")))
+        except Exception as failure:
+            raise AnsibleParserError(
+                f"Failed to evaluate {option} {condition!r} for the device {machine['machine_id']}: {to_native(failure)}"
+            ) from failure
+
+    def _name(self, machine: dict[str, t.Any], variables: dict[str, t.Any], strict: bool) -> str:
+        for source in self.get_option("hostnames"):
+            if _VARIABLE.fullmatch(source) and (source in machine or source in variables):
+                name = clean_name(machine.get(source, variables.get(source)))
+            else:
+                name = clean_name(self._name_by_jinja(source, machine, variables, strict))
+            if name:
+                return name
+        return ""
+
+    def _name_by_jinja(
+        self, source: str, machine: dict[str, t.Any], variables: dict[str, t.Any], strict: bool
+    ) -> t.Any:
+        try:
+            if not _JINJA.search(source):
+                return self._compose(source, variables)
+            self.templar.available_variables = self._visible(variables)
+            return self.templar.template(source)
+        except Exception as failure:
+            if strict:
+                raise AnsibleParserError(
+                    f"Failed to make a host name by {source!r} for the device {machine['machine_id']}: {to_native(failure)}"
+                ) from failure
+            return None
+
+    def _belongs_to_another(self, name: str, machine_id: str) -> bool:
+        """Whether a source that was read before has a device of this name, perhaps in another tenant."""
+        host = self.inventory.hosts.get(name)
+        theirs = host.vars.get(f"{self.get_option('hostvars_prefix')}machine_id") if host else None
+        return theirs is not None and theirs != machine_id
+
+
+@contextmanager
+def _hidden(names: t.Iterable[str]) -> t.Iterator[None]:
+    """Environment variables out of sight."""
+    hidden = {name: os.environ.pop(name) for name in list(names) if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -17,12 +17,14 @@ import errno
 import fcntl
 import getpass
 import hashlib
+import itertools
 import json
 import os
 import socket
 import threading
 import typing as t
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +46,7 @@ DOWNLOAD_STARTED = "download_started"
 PACKAGE_VERIFIED = "package_verified"  # the whole package is on disk under its .part name
 PACKAGE_STORED = "package_stored"  # package and record have their final names
 DEVICE_FAILED = "device_failed"
+REPORT_STORED = "report_stored"  # a report of the run is on disk, and about to get its final name
 LOG_REPAIRED = "log_repaired"  # the line before was cut short by a crash
 
 
@@ -84,6 +87,7 @@ class History:
     stored_actions: set[str] = field(default_factory=set)
     stored_files: set[str] = field(default_factory=set)
     verified_files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    reports: dict[str, str] = field(default_factory=dict)
     _current: dict[tuple[str, str], Request] = field(default_factory=dict)
 
     def read(self, entry: dict[str, t.Any]) -> None:
@@ -102,6 +106,8 @@ class History:
         elif event == PACKAGE_VERIFIED:
             if isinstance(entry.get("size"), int):
                 self.verified_files[path] = (str(entry.get("sha256")), entry["size"])
+        elif event == REPORT_STORED:
+            self.reports[path] = str(entry.get("sha256"))
         elif event in (PACKAGE_STORED, DEVICE_FAILED):
             if event == PACKAGE_STORED:
                 self.stored_files.add(path)
@@ -154,12 +160,23 @@ class Custody:
 
     def append(self, event: str, **facts: t.Any) -> str:
         """Write one event through to the disk; returns the SHA-256 that the next line will carry."""
+        with self._up_to_date():
+            return self._write(event, facts)
+
+    def head(self) -> tuple[int, str]:
+        """The number of the newest line, whichever run has written it, and its SHA-256."""
+        with self._up_to_date():
+            return self._count, self._last
+
+    @contextmanager
+    def _up_to_date(self) -> t.Iterator[None]:
+        """The log locked for this run, with all that other runs have appended taken in."""
         with self._lock:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX)
                 try:
                     self._catch_up()
-                    return self._write(event, facts)
+                    yield
                 finally:
                     fcntl.flock(self._file, fcntl.LOCK_UN)
             except OSError as failure:
@@ -207,10 +224,15 @@ class Custody:
             self._size += 1
         last = lines[-1]
         self._last = sha256_of_line(last)
-        newest = next(filter(None, map(parse_line, lines[::-1])), None)
+        behind = list(itertools.takewhile(lambda line: not parse_line(line), lines[::-1]))[::-1]
+        newest = parse_line(lines[-1 - len(behind)]) if len(behind) < len(lines) else None
         self._count = int(newest["seq"]) if newest else 0
-        if torn or not parse_line(last):
-            self._write(LOG_REPAIRED, {"torn_bytes": len(last)})
+        if torn or behind:
+            facts: dict[str, t.Any] = {"torn_bytes": len(last)}
+            if len(behind) > 1:
+                # A repair was cut short as well. The chain covers the last line only, so the others are told by their hash.
+                facts.update(torn_lines=len(behind), torn_sha256=sha256_of_line(b"\n".join(behind)))
+            self._write(LOG_REPAIRED, facts)
 
     def _last_lines(self, size: int) -> tuple[list[bytes], bool]:
         """The lines from the newest entry on, and whether the last one lacks its line feed."""
@@ -229,7 +251,7 @@ def parse_line(line: bytes) -> dict[str, t.Any] | None:
     """The entry, or None for a line that is no entry."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("seq"), int) else None
 

@@ -8,14 +8,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
 import typing as t
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansible_collections.secops.defender.plugins.module_utils import _custody as custody
 from ansible_collections.secops.defender.plugins.module_utils._custody import parse_line, seal, sha256_of_line
-from ansible_collections.secops.defender.plugins.module_utils._errors import EvidenceError
+from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, EvidenceError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._evidence import hash_file, read_record
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.secops.defender.plugins.module_utils._connection import Reporter
 
 # Kinds of findings.
 ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED = (
@@ -26,6 +33,28 @@ ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED = (
     "torn",
     "unfinished",
 )
+
+# What to do, by the worst kind that was found.
+_ADVICE = (
+    (
+        (ALTERED, BROKEN_CHAIN, MISSING),
+        "Leave the folder as it is, find out who could write to it since, and compare it with a copy; packages that the "
+        "service still has can be fetched into a new folder with secops.defender.defender_fetch_package.",
+    ),
+    (
+        (NOT_RECORDED,),
+        "Find out who put the files there, and move them out: an evidence folder holds nothing but what the runs write.",
+    ),
+    (
+        (TORN, UNFINISHED),
+        "If nothing is running in this folder, run the interrupted task again with the same dest: it finishes what was begun "
+        "and says so in the log. A .part file that nobody needs any more may be removed.",
+    ),
+)
+
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+# Seconds between two lines of progress.
+_PACE = 30.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +91,87 @@ class _Log:
     open_runs: dict[str, str] = field(default_factory=dict)
 
 
-def verify(folder: Path, expected_head: str | None = None) -> Report:
+def verify_evidence(
+    options: t.Mapping[str, t.Any], check_mode: bool, reporter: Reporter, secrets: Secrets
+) -> dict[str, t.Any]:
+    """defender_verify_evidence, from its validated options to its result. Raises no DefenderError: it is in the result."""
+    folder = Path(os.path.abspath(options["path"]))
+    report = Report()
+    fatal: DefenderError | None = None
+    try:
+        report = verify(folder, _head(options["custody_head"]), _Pace(reporter))
+    except DefenderError as failure:
+        fatal = failure
+    verified = fatal is None and not report.findings
+    return {
+        "changed": False,
+        "failed": not verified,
+        "msg": str(fatal) if fatal else _sentence(folder, report),
+        "error": fatal.as_result() if fatal else None,
+        "verified": verified,
+        "findings": [finding.as_result() for finding in report.findings],
+        "packages": report.packages,
+        "summary": {
+            "packages": len(report.packages),
+            "verified": sum(package["verified"] for package in report.packages),
+            "findings": len(report.findings),
+            "events": report.events,
+            "repaired": report.repaired,
+        },
+        "head": report.head,
+    }
+
+
+def _head(custody_head: str | None) -> str | None:
+    if not custody_head:
+        return None
+    head = custody_head.strip().lower()
+    if not _SHA256.match(head):
+        raise OptionsError(
+            f"custody_head is {custody_head!r}.",
+            advice="Give the head that an earlier run returned, 64 hexadecimal digits.",
+        )
+    return head
+
+
+class _Pace:
+    """A line of progress now and then: hashing a large folder takes its time."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._next = time.monotonic() + _PACE
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _PACE
+            self._reporter.say(f"{done} of {of} packages checked")
+
+
+def _sentence(folder: Path, report: Report) -> str:
+    packages = "1 package" if len(report.packages) == 1 else f"{len(report.packages)} packages"
+    if not report.findings:
+        repaired = (
+            f" A line that a crash cut short was repaired {report.repaired} times."
+            if report.repaired > 1
+            else " A line that a crash cut short was repaired."
+            if report.repaired
+            else ""
+        )
+        return f"{folder}: {packages} and the custody log of {report.events} events are as they were written.{repaired}"
+    told = []
+    for finding in report.findings[:5]:
+        since = f" It was right at {finding.since}." if finding.since else ""
+        told.append(f"{finding.path}: {finding.message}{since}")
+    more = f" And {len(report.findings) - 5} more." if len(report.findings) > 5 else ""
+    kinds = {finding.kind for finding in report.findings}
+    advice = next(text for those, text in _ADVICE if kinds.intersection(those))
+    count = "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
+    return f"{folder}: {count} in {packages} and {report.events} events. {' '.join(told)}{more} {advice}"
+
+
+def verify(
+    folder: Path, expected_head: str | None = None, progress: t.Callable[[int, int], None] = lambda done, of: None
+) -> Report:
     """Check the custody log against its own chain, and every file against the log and its record. Reads only.
 
     expected_head: the SHA-256 of a line that must be in the log, noted elsewhere at some time; without it nobody can tell
@@ -72,9 +181,11 @@ def verify(folder: Path, expected_head: str | None = None) -> Report:
     try:
         if not folder.is_dir():
             raise EvidenceError(
-                f"{folder} is no folder.", advice="Give the folder that was dest when the packages were collected."
+                f"{folder} is no folder.",
+                advice="Give the folder that was dest when the packages were collected.",
+                code="EvidenceMissing",
             )
-        files = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+        files = _files(folder)
         log = _read_log(folder, report)
         if expected_head and expected_head.lower() not in log.lines:
             report.findings.append(
@@ -84,107 +195,172 @@ def verify(folder: Path, expected_head: str | None = None) -> Report:
                     f"No line of the log has the SHA-256 {expected_head}: lines were removed or rewritten.",
                 )
             )
-        for name in sorted(log.stored):
+        for number, name in enumerate(sorted(log.stored)):
+            progress(number, len(log.stored))
             _check_package(folder, name, log, report)
-        _check_others(folder, files, log, report)
+        _check_others(files, log, report)
     except OSError as failure:
         raise EvidenceError(
-            f"{failure.filename or folder} cannot be read: {failure.strerror}.",
+            f"{_readable(str(failure.filename or folder))} cannot be read: {failure.strerror}.",
             advice="Run as a user that may read the evidence.",
             code="EvidenceUnreadable",
         ) from None
     return report
 
 
+def _files(folder: Path) -> dict[str, Path]:
+    """Everything below the folder that is no folder itself, by its path from there; raises OSError for what cannot be read."""
+
+    def refuse(failure: OSError) -> None:
+        raise failure
+
+    found = {}
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        for name in [*files, *(each for each in folders if os.path.islink(os.path.join(parent, each)))]:
+            path = Path(parent, name)
+            found[str(path.relative_to(folder))] = path
+    return dict(sorted(found.items()))
+
+
 def _read_log(folder: Path, report: Report) -> _Log:
     log = _Log()
     path = folder / custody.LOG_NAME
-    if not path.exists():
+    if not path.is_file():
         report.findings.append(Finding(MISSING, custody.LOG_NAME, "There is no custody log."))
         return log
-    previous: tuple[str, dict[str, t.Any] | None] = (custody.FIRST, None)
-    good_until: str | None = None
     with open(path, "rb") as lines:
-        upcoming: bytes | None = next(lines, None)
-        number = 0
-        while upcoming is not None:
-            line, upcoming, number = upcoming, next(lines, None), number + 1
-            text = line.removesuffix(b"\n")
-            entry = parse_line(text)
-            wrong = _line_trouble(text, entry, line.endswith(b"\n"), upcoming, previous, number)
-            if wrong:
-                report.findings.append(Finding(wrong[0], custody.LOG_NAME, f"Line {number} {wrong[1]}", good_until))
-            elif entry:
-                good_until = str(entry.get("time"))
-            if entry:
-                report.events += 1
-                report.repaired += entry.get("event") == custody.LOG_REPAIRED
-                _take_in(entry, log)
-            report.head = sha256_of_line(text)
-            log.lines.add(report.head)
-            previous = (report.head, entry or previous[1])
+        _Chain(log, report).read(lines)
     if not report.events:
         report.findings.append(Finding(MISSING, custody.LOG_NAME, "The custody log is empty."))
-    for run, time in log.open_runs.items():
+    for run, begun in log.open_runs.items():
         report.findings.append(
             Finding(
                 UNFINISHED,
                 custody.LOG_NAME,
-                f"The run {run} has no end: it is still going on, it was interrupted, or the end of the log was cut off. "
-                "Running it again finishes it.",
-                time,
+                f"The run {run} has no end: it is still going on, it was interrupted, or the end of the log was cut off.",
+                begun,
             )
         )
     return log
 
 
-def _line_trouble(
-    text: bytes,
-    entry: dict[str, t.Any] | None,
-    complete: bool,
-    upcoming: bytes | None,
-    previous: tuple[str, dict[str, t.Any] | None],
-    number: int,
-) -> tuple[str, str] | None:
-    if not complete:
-        return (
-            TORN,
-            "is cut short, as a crash in the middle of writing leaves it; the next run in this folder says so in the log.",
-        )
-    if entry is None:
-        repair = parse_line(upcoming.removesuffix(b"\n")) if upcoming else None
-        if repair and repair.get("event") == custody.LOG_REPAIRED and repair.get("torn_bytes") == len(text):
-            return None
-        return ALTERED, "is no entry of the log."
-    if seal(entry).encode() != text:
-        return ALTERED, "is not what was written: its seal does not fit."
-    before = previous[1]["seq"] if previous[1] else 0
-    if entry.get("previous_sha256") != previous[0]:
-        step = entry["seq"] - before
-        if step > 1:
-            return BROKEN_CHAIN, f"does not follow the line before: {step - 1} lines are missing."
-        if step < 1:
-            return (
-                BROKEN_CHAIN,
-                "does not follow the line before: lines were inserted, repeated or put in another order.",
-            )
-        return BROKEN_CHAIN, "does not follow the line before: that line was altered or replaced."
-    if entry["seq"] != before + 1:
-        return BROKEN_CHAIN, f"has the number {entry['seq']} where {before + 1} belongs."
-    return None
+class _Chain:
+    """Reads the log line by line, each against the one before."""
+
+    def __init__(self, log: _Log, report: Report) -> None:
+        self._log = log
+        self._report = report
+        self._number = 0
+        self._previous = custody.FIRST
+        self._seq = 0
+        self._good_until: str | None = None
+        # Lines that are no entries, until the next entry tells whether they were cut short by a crash.
+        self._torn: list[bytes] = []
+
+    def read(self, lines: t.Iterable[bytes]) -> None:
+        for line in lines:
+            self._number += 1
+            text = line.removesuffix(b"\n")
+            entry = parse_line(text)
+            if not line.endswith(b"\n"):
+                self._find(
+                    TORN,
+                    self._number,
+                    "is cut short, as a crash in the middle of writing leaves it; the next run in this folder says so in the "
+                    "log.",
+                )
+                if entry is None:
+                    self._condemn(self._number - 1)
+                    self._passed(text)
+                    return
+            if entry is None:
+                self._torn.append(text)
+            else:
+                self._entry(text, entry)
+            self._passed(text)
+        self._condemn(self._number)
+
+    def _passed(self, text: bytes) -> None:
+        self._previous = self._report.head = sha256_of_line(text)
+        self._log.lines.add(self._previous)
+
+    def _entry(self, text: bytes, entry: dict[str, t.Any]) -> None:
+        explained = self._torn and _repairs(entry, self._torn)
+        unread = len(self._torn)
+        if explained:
+            self._torn.clear()
+        else:
+            self._condemn(self._number - 1)
+        wrong = self._trouble(text, entry, 0 if explained else unread)
+        if wrong:
+            self._find(wrong[0], self._number, wrong[1])
+        else:
+            self._good_until = str(entry.get("time"))
+        self._seq = entry["seq"]
+        self._report.events += 1
+        self._report.repaired += entry.get("event") == custody.LOG_REPAIRED
+        self._take_in(entry)
+
+    def _trouble(self, text: bytes, entry: dict[str, t.Any], unread: int) -> tuple[str, str] | None:
+        if seal(entry).encode() != text:
+            return ALTERED, "is not what was written: its seal does not fit."
+        step = entry["seq"] - self._seq - unread
+        if entry.get("previous_sha256") != self._previous:
+            if step > 1:
+                lost = "1 line is" if step == 2 else f"{step - 1} lines are"
+                return BROKEN_CHAIN, f"does not follow the line before: {lost} missing."
+            if step < 1:
+                return (
+                    BROKEN_CHAIN,
+                    "does not follow the line before: lines were inserted, repeated or put in another order.",
+                )
+            return BROKEN_CHAIN, "does not follow the line before: that line was altered or replaced."
+        if step != 1:
+            return BROKEN_CHAIN, f"has the number {entry['seq']} where {self._seq + unread + 1} belongs."
+        return None
+
+    def _condemn(self, last: int) -> None:
+        """Lines that are no entries, and no crash explains them."""
+        for number in range(last - len(self._torn) + 1, last + 1):
+            self._find(ALTERED, number, "is no entry of the log.")
+        self._torn.clear()
+
+    def _find(self, kind: str, number: int, message: str) -> None:
+        self._report.findings.append(Finding(kind, custody.LOG_NAME, f"Line {number} {message}", self._good_until))
+
+    def _take_in(self, entry: dict[str, t.Any]) -> None:
+        event, run, path = entry.get("event"), str(entry.get("run")), str(entry.get("path"))
+        log, moment = self._log, str(entry.get("time"))
+        if event == custody.RUN_STARTED:
+            # Earlier runs without an end were interrupted: the chain shows that nothing is missing between them and this one.
+            log.open_runs = {run: moment}
+        elif event in (custody.RUN_ENDED, custody.RUN_ABORTED):
+            log.open_runs.pop(run, None)
+        elif event == custody.PACKAGE_STORED:
+            if not _is_place(path):
+                self._find(ALTERED, self._number, "names a package where none can be.")
+            elif path in log.stored and log.stored[path].get("sha256") != entry.get("sha256"):
+                # A package is never overwritten, and its action gives no other.
+                self._find(ALTERED, self._number, f"says that {path} was stored again with another SHA-256.")
+            else:
+                log.stored[path] = entry
+        elif event in (custody.DOWNLOAD_STARTED, custody.PACKAGE_VERIFIED):
+            log.begun[path] = entry
 
 
-def _take_in(entry: dict[str, t.Any], log: _Log) -> None:
-    event, run, path = entry.get("event"), str(entry.get("run")), str(entry.get("path"))
-    if event == custody.RUN_STARTED:
-        # Earlier runs without an end were interrupted: the chain shows that nothing is missing between them and this one.
-        log.open_runs = {run: str(entry.get("time"))}
-    elif event in (custody.RUN_ENDED, custody.RUN_ABORTED):
-        log.open_runs.pop(run, None)
-    elif event == custody.PACKAGE_STORED:
-        log.stored[path] = entry
-    elif event in (custody.DOWNLOAD_STARTED, custody.PACKAGE_VERIFIED):
-        log.begun[path] = entry
+def _repairs(entry: dict[str, t.Any], torn: list[bytes]) -> bool:
+    """Whether an entry says of the lines before it that they were cut short."""
+    if entry.get("event") != custody.LOG_REPAIRED or entry.get("torn_bytes") != len(torn[-1]):
+        return False
+    if len(torn) == 1:
+        return True
+    return (entry.get("torn_lines"), entry.get("torn_sha256")) == (len(torn), sha256_of_line(b"\n".join(torn)))
+
+
+def _is_place(name: str) -> bool:
+    """Whether a package can be there: a folder, and a zip file in it."""
+    path = PurePosixPath(name)
+    return len(path.parts) == 2 and path.parts[0] not in ("/", "..") and path.suffix == ".zip" and "\0" not in name
 
 
 def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
@@ -229,24 +405,32 @@ def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
     )
 
 
-def _check_others(folder: Path, files: list[Path], log: _Log, report: Report) -> None:
+def _check_others(files: dict[str, Path], log: _Log, report: Report) -> None:
     """Files that no completed download accounts for."""
     known = {custody.LOG_NAME}
     for name in log.stored:
-        known.update({name, str(Path(name).with_suffix(".json"))})
-    for path in files:
-        name = str(path.relative_to(folder))
-        package = str(Path(name.removesuffix(".part")).with_suffix(".zip"))
+        known.update({name, str(PurePosixPath(name).with_suffix(".json"))})
+    for name, path in files.items():
         if name in known and not path.is_symlink():
             continue
-        if package in log.begun and package not in log.stored and name.endswith((".part", ".zip", ".json")):
+        package = re.sub(r"\.(zip|json)(\.part)?$", ".zip", name)
+        if package in log.begun and package not in log.stored and not path.is_symlink():
             report.findings.append(
                 Finding(
                     UNFINISHED,
                     name,
-                    "The download was interrupted before it was recorded. Running it again finishes it.",
+                    "The download was interrupted before it was recorded, or is still going on.",
                     str(log.begun[package].get("time")),
                 )
             )
+        elif name in known:
+            report.findings.append(Finding(NOT_RECORDED, name, "This is a link to a file that is somewhere else."))
         else:
-            report.findings.append(Finding(NOT_RECORDED, name, "The custody log knows nothing of this file."))
+            report.findings.append(
+                Finding(NOT_RECORDED, _readable(name), "The custody log knows nothing of this file.")
+            )
+
+
+def _readable(name: str) -> str:
+    """A name that is no text in any encoding must not spoil the result."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.secops.defender.plugins.module_utils._queries import access_token
+from ansible_collections.secops.defender.plugins.module_utils._spec import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
+
+
+class ActionModule(DefenderAction):
+    SPEC = {**connection_spec(), **access_token_spec()}
+    TASK = staticmethod(access_token)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        if self._task.async_val and boolean(self._task.args.get("return_token", False), strict=False):
+            raise AnsibleActionFail(
+                "return_token is not possible with async: the result of such a task is kept in a file, and shown by whoever "
+                "asks for it. Take out one of the two."
+            )
+        result = super().run(tmp, task_vars)
+        if "access_token" in result:
+            # A module could not ask for this itself: Ansible takes it out of what modules return.
+            result["_ansible_no_log"] = True
+        return result

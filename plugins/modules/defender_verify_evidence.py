@@ -1,0 +1,237 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: defender_verify_evidence
+short_description: Check an evidence folder against its records and its custody log
+version_added: 1.0.0
+author:
+  - secops.defender contributors (@secops-defender)
+description:
+  - Checks whether the packages that M(secops.defender.defender_collect_package) and M(secops.defender.defender_fetch_package)
+    have stored are still what was downloaded. Every package and record is compared with what the custody log says of it, and
+    the log with its own chain of hashes.
+  - Fails if anything was altered, is missing, is not recorded or was left unfinished, and says what, and when it was last
+    known to be right.
+  - Reads only. Nothing is sent anywhere, and no credentials are needed.
+  - The chain proves that nothing was changed within the log, not who wrote it. Whoever may write to the folder can make a new
+    log, or cut whole runs off its end together with their files. Against that, note RV(head) in another place after each run,
+    and give it as O(custody_head).
+extends_documentation_fragment:
+  - secops.defender.attributes
+  - secops.defender.attributes.control_node
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Does the same as without it.
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - The evidence folder, which was O(secops.defender.defender_collect_package#module:dest) when the packages were collected.
+    type: path
+    required: true
+    aliases:
+      - dest
+      - evidence
+  custody_head:
+    description:
+      - A RV(head) that was noted after an earlier run. It must be in the chain.
+    type: str
+seealso:
+  - module: secops.defender.defender_collect_package
+  - module: secops.defender.defender_fetch_package
+"""
+
+EXAMPLES = r"""
+- name: Check the evidence of an incident
+  secops.defender.defender_verify_evidence:
+    path: /srv/evidence/incident-4711
+  register: checked
+
+- name: Note the head of the custody log where whoever may write to the folder cannot
+  ansible.builtin.uri:
+    url: https://tickets.contoso.com/api/incidents/4711/notes
+    method: POST
+    body_format: json
+    body:
+      text: "Custody head: {{ checked.head }}"
+
+- name: Check it again before the trial, with the head that was noted
+  secops.defender.defender_verify_evidence:
+    path: /srv/evidence/incident-4711
+    custody_head: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+"""
+
+RETURN = r"""
+msg:
+  description: What was found, in a sentence; with findings also what to do about them.
+  returned: always
+  type: str
+  sample: "/srv/evidence/incident-4711: 2 packages and the custody log of 12 events are as they were written."
+error:
+  description: Why the folder could not be checked. Null if it could be.
+  returned: always
+  type: dict
+  sample: null
+  contains:
+    code:
+      description: The kind of failure.
+      returned: on failure
+      type: str
+      sample: EvidenceUnreadable
+    message:
+      description: What failed.
+      returned: on failure
+      type: str
+      sample: "/srv/evidence/incident-4711/custody.jsonl cannot be read: Permission denied."
+    advice:
+      description: What to do about it.
+      returned: on failure
+      type: str
+      sample: Run as a user that may read the evidence.
+    tracking_id:
+      description: Always null, since no service is asked.
+      returned: on failure
+      type: str
+      sample: null
+verified:
+  description: Whether everything is as it was written.
+  returned: always
+  type: bool
+  sample: true
+findings:
+  description: What is not as it should be.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+  contains:
+    kind:
+      description:
+        - V(altered) - a file or a line of the log is not what was written.
+        - V(missing) - a file that the log tells of is not there.
+        - V(not_recorded) - a file that the log knows nothing of.
+        - V(broken_chain) - lines of the log were removed, added, replaced or put in another order.
+        - V(torn) - the log's last line is cut short, as a crash leaves it. The next run in the folder repairs that.
+        - V(unfinished) - a run or a download has not come to its end.
+      returned: always
+      type: str
+      sample: altered
+    path:
+      description: The file, as seen from the evidence folder.
+      returned: always
+      type: str
+      sample: pc042.contoso.com/20261123T101500Z_5382f7ea-7557-4ab7-9782-d50480024a4e.zip
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: The package has the SHA-256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 instead of
+        2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae.
+    since:
+      description: When it was last known to be right, ISO 8601 UTC. Null if that is not known.
+      returned: always
+      type: str
+      sample: '2026-11-23T10:18:02Z'
+packages:
+  description: The packages that the log tells of, in the order of their paths.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where it is, as seen from the evidence folder.
+      returned: always
+      type: str
+      sample: pc042.contoso.com/20261123T101500Z_5382f7ea-7557-4ab7-9782-d50480024a4e.zip
+    machine_id:
+      description: The device's ID.
+      returned: always
+      type: str
+      sample: 1e5bc9d7e413ddd7902c2932e418702b84d0cc07
+    action_id:
+      description: The ID of the action that collected it.
+      returned: always
+      type: str
+      sample: 5382f7ea-7557-4ab7-9782-d50480024a4e
+    sha256:
+      description: Its SHA-256 now. Null if it is missing.
+      returned: always
+      type: str
+      sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+    size:
+      description: Its size in bytes now. Null if it is missing.
+      returned: always
+      type: int
+      sample: 15728640
+    downloaded:
+      description: When it was downloaded, as its record says, ISO 8601 UTC. Null if there is no record.
+      returned: always
+      type: str
+      sample: '2026-11-23T10:18:02Z'
+    verified:
+      description: Whether the package and its record are as they were written.
+      returned: always
+      type: bool
+      sample: true
+summary:
+  description: The folder in figures.
+  returned: always
+  type: dict
+  sample:
+    packages: 2
+    verified: 2
+    findings: 0
+    events: 12
+    repaired: 0
+  contains:
+    packages:
+      description: Packages that the log tells of.
+      returned: always
+      type: int
+      sample: 2
+    verified:
+      description: Packages that are as they were written, with their records.
+      returned: always
+      type: int
+      sample: 2
+    findings:
+      description: Findings.
+      returned: always
+      type: int
+      sample: 0
+    events:
+      description: Events in the custody log.
+      returned: always
+      type: int
+      sample: 12
+    repaired:
+      description: How often a run has found the log cut short by a crash, and said so in the log.
+      returned: always
+      type: int
+      sample: 0
+head:
+  description: The SHA-256 of the custody log's last line, to be noted in another place. Null if there is none.
+  returned: always
+  type: str
+  sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+"""
+
+from ansible_collections.secops.defender.plugins.module_utils._module import run_module
+from ansible_collections.secops.defender.plugins.module_utils._spec import verify_spec
+from ansible_collections.secops.defender.plugins.module_utils._verify import verify_evidence
+
+
+def main() -> None:
+    run_module(verify_spec(), verify_evidence)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -121,7 +122,11 @@ class Claims:
         except (ValueError, IndexError):
             return cls(None, None, False, None, None, None)
         roles, scopes = decoded.get("roles"), decoded.get("scp")
-        permissions = tuple(scopes.split()) if isinstance(scopes, str) else tuple(str(each) for each in roles or ())
+        permissions = (
+            tuple(scopes.split())
+            if isinstance(scopes, str)
+            else tuple(map(str, roles if isinstance(roles, list) else ()))
+        )
         expires = decoded.get("exp")
         return cls(
             audience=decoded["aud"] if isinstance(decoded.get("aud"), str) else None,
@@ -280,7 +285,15 @@ def _import_msal() -> t.Any:
             missing_required_lib("msal"),
             advice="Install it for the Python that runs Ansible on the control node (ansible --version shows which).",
         ) from None
+    # It logs replies that it cannot read, whole, with the token that may be in them.
+    logger = logging.getLogger("msal")
+    logger.handlers, logger.propagate = [logging.NullHandler()], False
     return msal
+
+
+def _failures(msal: t.Any) -> tuple[type[Exception], ...]:
+    """What msal raises for an answer that it cannot use; errors of its own for a status of 500 and above."""
+    return ValueError, KeyError, TypeError, msal.exceptions.MsalError
 
 
 class _Wire:
@@ -342,7 +355,7 @@ def _confidential(options: t.Mapping[str, t.Any], where: Endpoints, http: Http, 
             if force:
                 app[0].remove_tokens_for_client()
             reply = app[0].acquire_token_for_client(scopes=[f"{where.audience}/.default"])
-        except (ValueError, KeyError, TypeError) as failure:
+        except _failures(msal) as failure:
             reply = wire.refusal or {"error_description": str(failure)}
         return _accepted(reply, who)
 
@@ -364,7 +377,9 @@ def _certificate(options: t.Mapping[str, t.Any], where: Endpoints, http: Http) -
     secret = password.encode() if password else None
     try:
         if b"-----BEGIN" not in content:
-            pkcs12.load_key_and_certificates(content, secret)
+            key, certificate, _others = pkcs12.load_key_and_certificates(content, secret)
+            if key is None or certificate is None:
+                raise ValueError("one of the two is missing")
             return _confidential(options, where, http, {"private_key_pfx_path": path, "passphrase": password})
         load_pem_private_key(content, secret)
         load_pem_x509_certificate(content)
@@ -404,7 +419,7 @@ def _username_password(options: t.Mapping[str, t.Any], where: Endpoints, http: H
             reply = app.acquire_token_by_username_password(
                 options["username"], options["password"], scopes=[f"{where.audience}/.default"]
             )
-        except (ValueError, KeyError, TypeError) as failure:
+        except _failures(msal) as failure:
             reply = wire.refusal or {"error_description": str(failure)}
         return _accepted(reply, f"user {options['username']} in tenant {options['tenant']}")
 
@@ -437,7 +452,7 @@ def _device_code(
                 f"it is good for {life / 60:.0f} minutes."
             )
             return _accepted(_poll(app, flow, http.clock, life), who)
-        except (ValueError, KeyError, TypeError) as failure:
+        except _failures(msal) as failure:
             return _accepted(wire.refusal or {"error_description": str(failure)}, who)
 
     return fetch
@@ -465,12 +480,15 @@ def _managed_identity(options: t.Mapping[str, t.Any], where: Endpoints, http: Ht
     identity = (
         msal.UserAssignedManagedIdentity(client_id=client_id) if client_id else msal.SystemAssignedManagedIdentity()
     )
-    client = msal.ManagedIdentityClient(identity, http_client=_Wire(http))
+    clients: list[t.Any] = []
 
     def fetch(force: bool) -> tuple[str, float]:
         try:
-            reply = client.acquire_token_for_client(resource=where.audience)
-        except (ValueError, msal.ManagedIdentityError) as failure:
+            # There is no way past a client's cache: a new client has an empty one.
+            if force or not clients:
+                clients[:] = [msal.ManagedIdentityClient(identity, http_client=_Wire(http))]
+            reply = clients[0].acquire_token_for_client(resource=where.audience)
+        except _failures(msal) as failure:
             reply = {"error_description": str(failure)}
         return _accepted(reply, who)
 

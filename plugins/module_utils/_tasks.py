@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import math
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from ansible_collections.secops.defender.plugins.module_utils import _custody
+from ansible_collections.secops.defender.plugins.module_utils import _container, _custody
 from ansible_collections.secops.defender.plugins.module_utils._api import Api
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._collect import (
@@ -36,7 +35,7 @@ from ansible_collections.secops.defender.plugins.module_utils._connection import
 )
 from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, MachineError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._evidence import Folder
-from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, SUCCEEDED
+from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, SUCCEEDED, duration, iso
 from ansible_collections.secops.defender.plugins.module_utils._resolve import (
     Resolved,
     find_actions,
@@ -172,6 +171,9 @@ def _carry_out(
         job = make_job()
         connection = Connection(options, reporter, secrets, clock)
         folder = Folder(options["dest"], clock, read_only=check_mode) if options["dest"] else None
+        warning = _container.warning_about(options["dest"]) if options["dest"] else None
+        if warning:
+            reporter.warn(warning)
         api = connection.sign_in(job.permissions)
         resolved = job.find(api)
         for each in resolved:
@@ -316,11 +318,3 @@ def _sentence(packages: list[dict[str, t.Any]], summary: dict[str, t.Any], check
         listed = ", ".join(f"{package['machine']} ({package['error']['code']})" for package in failures[:10])
         sentence += f" Failed: {listed}{f' and {len(failures) - 10} more' if len(failures) > 10 else ''}."
     return sentence
-
-
-def duration(span: float) -> str:
-    """Seconds as a person says them: 40 s, 12 min, 3 h 26 min."""
-    if span < 90:
-        return f"{math.ceil(span)} s"
-    minutes = math.ceil(span / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

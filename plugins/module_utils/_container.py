@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use it from other collections or standalone plugins/modules!
+"""Whether what is written to a folder would be gone with the container that this runs in."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+# What podman and docker put into their containers.
+_MARKS = ("run/.containerenv", ".dockerenv")
+# How they lay a container's own files over its image; whatever is mounted is of another kind, or another device.
+_LAYERED = ("overlay", "fuse.fuse-overlayfs", "aufs")
+# What AWX makes for a job and removes after it. Evidence volumes may well be mounted elsewhere below /runner.
+_OF_THE_JOB = ("runner/project", "runner/inventory", "runner/env", "runner/artifacts")
+
+
+def warning_about(folder: str, environment: t.Mapping[str, str] | None = None, root: Path = Path("/")) -> str | None:
+    """What to warn of if evidence in this folder would not outlive its container; None if it would, or if in doubt."""
+    environment = os.environ if environment is None else environment
+    in_container = "KUBERNETES_SERVICE_HOST" in environment or any((root / mark).exists() for mark in _MARKS)
+    path = Path(os.path.abspath(folder))
+    if not in_container or not (_is_of_the_job(path, environment, root) or _is_of_the_container(path, root)):
+        return None
+    return (
+        f"The evidence folder {path} looks as if it lay inside this container, and would be gone with it. "
+        "Mount a volume and name a folder on it as dest."
+    )
+
+
+def _is_of_the_job(path: Path, environment: t.Mapping[str, str], root: Path) -> bool:
+    return "AWX_PRIVATE_DATA_DIR" in environment and any(path.is_relative_to(root / each) for each in _OF_THE_JOB)
+
+
+def _is_of_the_container(path: Path, root: Path) -> bool:
+    try:
+        if _kind_of_root(root / "proc/self/mounts") not in _LAYERED:
+            return False
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        return existing.stat().st_dev == root.stat().st_dev
+    except OSError:
+        return False
+
+
+def _kind_of_root(mounts: Path) -> str:
+    kind = ""
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        fields = line.split()
+        if len(fields) > 2 and fields[1] == "/":
+            # The last one lies on top.
+            kind = fields[2]
+    return kind

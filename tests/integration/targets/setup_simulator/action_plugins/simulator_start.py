@@ -60,5 +60,5 @@ class ActionModule(ActionBase):
             time.sleep(0.05)
         simulator = json.loads(facts.read_text(encoding="utf-8"))
         simulator["state_dir"] = str(state)
-        result.update(changed=True, simulator=simulator)
+        result.update(changed=True, simulator=simulator, tests=str(_TESTS))
         return result

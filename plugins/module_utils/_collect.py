@@ -595,9 +595,11 @@ class Fleet:
         try:
             action = flight.result()
         except NotFound as failure:
-            self._fail(device, failure)
+            gone = f"The collection on {device.label} is gone. {failure.message}"
+            advice = "Run again to start a new one."
+            self._fail(device, ActionError(gone, code=failure.code, advice=advice, tracking_id=failure.tracking_id))
         except DefenderError as failure:
-            self.observer.trouble(failure.message)
+            self.observer.trouble(f"{device.label}: {failure.message}")
         else:
             self._follow(device, action)
 

@@ -39,6 +39,10 @@ class Api:
         self.session = session
         self._secrets = secrets
 
+    def scrub(self, text: str) -> str:
+        """Without any secret that came by: for what is written down."""
+        return t.cast(str, self._secrets.scrub(text))
+
     def machines(self, query: str | None = None) -> list[dict[str, t.Any]]:
         """All machines that an OData filter selects, as the API gives them, each once (List machines API)."""
         return self._all("machines", "/api/machines", "list machines", query)

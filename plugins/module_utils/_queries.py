@@ -107,7 +107,15 @@ def machine_info(
             # An empty list asks for none, not for all.
             rows, missing = search(api, names)
         else:
-            rows = list_machines(api, options["tag"], options["filter"])
+            try:
+                rows = list_machines(api, options["tag"], options["filter"])
+            except ServiceError as failure:
+                if failure.status == 400 and options["filter"]:
+                    failure.advice = (
+                        f"Check filter, which is {options['filter']!r}: the properties' names, the operators, quotes around "
+                        "texts and none around times."
+                    )
+                raise
         return {
             "msg": _found(len(rows), "machine", missing),
             "machines": [machine_variables(row) for row in rows],

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module's task, called as its doors call it: options through the argument spec, a reporter that writes down what it is told."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec
+from simulator import Simulator
+
+
+class Teller:
+    """What a door would have shown."""
+
+    def __init__(self, live: bool = True) -> None:
+        self.live = live
+        self.lines: list[tuple[str, str]] = []
+
+    def plan(self, plan: t.Any) -> None:
+        self.lines.append(("plan", repr(plan)))
+
+    def device(self, device: t.Any, what: str, detail: str = "") -> None:
+        self.lines.append(("device", f"{device.label} {what} {detail}"))
+
+    def tick(self, fleet: t.Any) -> float:
+        return float("inf")
+
+    def trouble(self, text: str) -> None:
+        self.lines.append(("trouble", text))
+
+    def say(self, text: str) -> None:
+        self.lines.append(("say", text))
+
+    def detail(self, text: str) -> None:
+        self.lines.append(("detail", text))
+
+    def http(self, text: str) -> None:
+        self.lines.append(("http", text))
+
+    def warn(self, text: str) -> None:
+        self.lines.append(("warn", text))
+
+    def told(self, how: str) -> list[str]:
+        return [text for kind, text in self.lines if kind == how]
+
+
+def options(spec: dict[str, t.Any], rules: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
+    """As AnsibleModule hands them over."""
+    validation = ArgumentSpecValidator(spec, **(rules or {})).validate(given)
+    assert not validation.error_messages, validation.error_messages
+    return validation.validated_parameters
+
+
+class Tenant:
+    """A simulated tenant and the way in; an app of it by its name."""
+
+    def __init__(self, simulator: Simulator, clock: Clock) -> None:
+        self.simulator = simulator
+        self.clock = clock
+        self.teller = Teller()
+
+    def connection(self, app: str = "secops-collector") -> dict[str, t.Any]:
+        registered = self.simulator.app(app)
+        return {
+            "tenant": self.simulator.tenant,
+            "client_id": registered.client_id,
+            "client_secret": registered.secret,
+            "login_url": self.simulator.login_url,
+            "api_url": self.simulator.api_url,
+            "ca_path": self.simulator.ca_path,
+            "timeout": 10.0,
+        }
+
+    def __call__(
+        self,
+        task: t.Callable[..., dict[str, t.Any]],
+        spec: dict[str, t.Any],
+        *,
+        app: str = "secops-collector",
+        check_mode: bool = False,
+        live: bool = True,
+        clock: Clock | None = None,
+        **given: t.Any,
+    ) -> dict[str, t.Any]:
+        """The result. A clock that a run has stopped serves no further one, so each gets its own unless one is given."""
+        whole = options({**connection_spec(), **spec}, **{**self.connection(app), **given})
+        self.teller = Teller(live)
+        self.clock._stopped.clear()
+        return task(whole, check_mode, self.teller, Secrets(), clock or self.clock)
+
+    def posts(self) -> list[str]:
+        """What was sent that changes something; signing in does not."""
+        return [
+            entry.endpoint
+            for entry in self.simulator.requests
+            if entry.method == "POST" and entry.endpoint in ("collect", "cancel")
+        ]
+
+    def calls(self, endpoint: str) -> int:
+        return sum(entry.endpoint == endpoint for entry in self.simulator.requests)

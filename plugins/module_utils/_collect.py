@@ -745,7 +745,8 @@ class Fleet:
         device.error = error
         self._close(device)
         if ended:
-            self._announce(device, custody.DEVICE_FAILED, code=error.code, message=self.api.scrub(error.message))
+            code, message = self.api.scrub(error.code), self.api.scrub(error.message)
+            self._announce(device, custody.DEVICE_FAILED, code=code, message=message)
         self.observer.device(device, "failed", error.message)
 
     def _close(self, device: Device) -> None:

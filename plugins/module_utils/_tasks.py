@@ -234,7 +234,11 @@ def _run(fleet: Fleet) -> None:
         return
     if fleet.fatal:
         with suppress(DefenderError):
-            fleet.folder.custody.append(_custody.RUN_ABORTED, code=fleet.fatal.code, message=fleet.fatal.message)
+            fleet.folder.custody.append(
+                _custody.RUN_ABORTED,
+                code=fleet.api.scrub(fleet.fatal.code),
+                message=fleet.api.scrub(fleet.fatal.message),
+            )
     else:
         fleet.folder.custody.append(
             _custody.RUN_ENDED,

@@ -40,4 +40,5 @@ class Secrets:
     def scrub(self, value: t.Any) -> t.Any:
         """The same structure with each secret replaced, also inside longer texts."""
         with self._lock:
-            return remove_values(value, frozenset(self._values))
+            # The longest first: one that is a part of another must not leave the rest of it behind.
+            return remove_values(value, sorted(self._values, key=len, reverse=True))

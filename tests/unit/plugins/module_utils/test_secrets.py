@@ -31,6 +31,13 @@ def test_secrets_are_scrubbed_from_any_structure() -> None:
     assert "signed in with" in scrubbed and "true" in scrubbed and "5" in scrubbed
 
 
+def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+    for words in (("hunter2", "hunter2-and-more", "more"), ("and-more", "hunter2-and-more", "hunter2")):
+        secrets = Secrets()
+        secrets.add(*words, *(f"filler-{number}" for number in range(20)))
+        assert secrets.scrub("x hunter2-and-more y") == "x ******** y"
+
+
 def test_words_too_short_to_be_secrets_stay() -> None:
     secrets = Secrets()
     secrets.add("abc", "the")

@@ -335,8 +335,7 @@ def _running_on(api: Api, resolved: list[Resolved]) -> list[Resolved]:
         # Whatever is not final runs, also under a status word that is not known yet.
         others = " and ".join(f"status ne {literal(word)}" for word in sorted(FINAL))
         for action in api.actions(f"type eq {literal(COLLECT)} and {others}"):
-            if not action.final:
-                running[action.machine_id] = action
+            running[action.machine_id] = action
     return [
         Resolved(each.asked, each.machine, each.error, running.get(each.machine.id) if each.machine else None)
         for each in resolved

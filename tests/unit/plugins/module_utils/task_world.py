@@ -64,6 +64,7 @@ class Tenant:
         self.simulator = simulator
         self.clock = clock
         self.teller = Teller()
+        self.secrets = Secrets()
 
     def connection(self, app: str = "secops-collector") -> dict[str, t.Any]:
         registered = self.simulator.app(app)
@@ -88,11 +89,12 @@ class Tenant:
         clock: Clock | None = None,
         **given: t.Any,
     ) -> dict[str, t.Any]:
-        """The result. A clock that a run has stopped serves no further one, so each gets its own unless one is given."""
+        """The result. A clock that a run has stopped is set going again."""
         whole = options({**connection_spec(), **spec}, **{**self.connection(app), **given})
         self.teller = Teller(live)
+        self.secrets = Secrets()
         self.clock._stopped.clear()
-        return task(whole, check_mode, self.teller, Secrets(), clock or self.clock)
+        return task(whole, check_mode, self.teller, self.secrets, clock or self.clock)
 
     def posts(self) -> list[str]:
         """What was sent that changes something; signing in does not."""

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils import _queries
 from ansible_collections.secops.defender.plugins.module_utils._api import Api
-from ansible_collections.secops.defender.plugins.module_utils._errors import NetworkError
+from ansible_collections.secops.defender.plugins.module_utils._errors import NetworkError, ReplyLost
 from ansible_collections.secops.defender.plugins.module_utils._models import iso
 from ansible_collections.secops.defender.plugins.module_utils._queries import (
     access_token,
@@ -495,6 +495,21 @@ def test_a_lost_reply_of_a_cancellation_that_was_taken(desk: Desk, kind: str) ->
     assert desk.tenant.posts() == ["cancel"]
 
 
+def test_cancelled_by_somebody_else_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = desk.simulator.fleet
+    action = fleet.action(desk.id_of("busy1.contoso.com"), 0)
+
+    def cancel(self: Api, *args: t.Any) -> t.Any:
+        fleet.cancel(action, "analyst", "Theirs", desk.tenant.clock.wall())
+        desk.tenant.clock.sleep(10)
+        raise ReplyLost("The reply did not arrive.")
+
+    monkeypatch.setattr(Api, "cancel", cancel)
+    result = desk(machines=["busy1"])
+    assert (result["failed"], result["changed"]) == (False, False)
+    assert result["actions"][0]["status"] == "Cancelled"
+
+
 @pytest.mark.parametrize("kind", ["reset", "status"])
 def test_a_lost_cancellation_is_sent_again(desk: Desk, kind: str) -> None:
     desk.simulator.add_fault("cancel", kind, **({"status": 503} if kind == "status" else {}))
@@ -701,6 +716,14 @@ def test_writing_permits_reading(tenant: t.Callable[..., Tenant]) -> None:
     assert token(office, app="writer", required_permissions=["Machine.CollectForensics"])["failed"]
 
 
+def test_writing_permits_reading_for_users_too(office: Tenant) -> None:
+    user = office.simulator.users[0]
+    given = office.simulator.issue_token(user=user, roles=["Machine.ReadWrite"])
+    assert token(office, access_token=given)["delegated"] is True
+    assert not token(office, access_token=given, required_permissions=["Machine.Read.All", "Machine.Read"])["failed"]
+    assert "lacks the delegated permission" in token(office, access_token=given, required_permissions=["X"])["msg"]
+
+
 def test_a_token_without_any_permission(office: Tenant) -> None:
     assert token(office, app="secops-nothing")["permissions"] == []
     result = token(office, app="secops-nothing", required_permissions=["Machine.Read.All"])
@@ -757,6 +780,7 @@ def test_the_device_code_itself_is_a_secret(tenant: t.Callable[..., Tenant]) -> 
     result = by_code(office)
     (code,) = office.simulator.entra._device_codes
     assert code not in json.dumps(result) + json.dumps(office.teller.lines)
+    assert code not in office.secrets.scrub(f"said {code} aloud")
     assert result["failed"] and result["error"]["code"] == "DeviceCodeExpired"
     assert "within 15 minutes" in result["msg"]
 

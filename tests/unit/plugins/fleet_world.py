@@ -13,6 +13,7 @@ import hashlib
 import heapq
 import io
 import itertools
+import re
 import uuid
 import zipfile
 from collections import Counter, defaultdict
@@ -235,6 +236,8 @@ class World:
         self.budget = Budget("test", limits or DEFAULT_LIMITS, self.clock)
         self.latency = 0.3
         self.list_rows = 0
+        # The machines that can be found, by name, and when they were last seen: only those the test has put there.
+        self.known: dict[str, list[tuple[Machine, str]]] = {}
         # Called with a name at each point where a process could be killed.
         self.step: Callable[[str], None] = lambda name: None
         self._ids = itertools.count(1)
@@ -243,6 +246,10 @@ class World:
 
     def machine(self, name: str) -> Machine:
         return Machine(id=hashlib.sha1(name.encode()).hexdigest(), dns_name=name)
+
+    def know(self, *names: str) -> None:
+        for name in names:
+            self.known[name] = [(self.machine(name), "2026-11-23T10:00:00Z")]
 
     def plan(self, name: str, **kwargs: Any) -> Plan:
         self.plans[name] = Plan(**kwargs)
@@ -351,6 +358,31 @@ class WorldApi:
         self.world = world
         self.pool = pool
         self.session = SimpleNamespace(clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0)
+
+    def scrub(self, text: str) -> str:
+        return text.replace("s3cr3t", "********")
+
+    def machines(self, query: str | None = None) -> list[dict[str, Any]]:
+        """Whichever machines are named in the filter, by device ID or name."""
+        named = set(re.findall(r"'([^']*)'", query or ""))
+        with self._call("machines", query or ""):
+            return [
+                {"id": machine.id, "computerDnsName": machine.dns_name, "lastSeen": seen}
+                for name in self.world.known
+                for machine, seen in self.world.known[name]
+                if {machine.id, name} & named
+            ]
+
+    def machines_by_name_prefix(self, prefixes: Iterable[str]) -> list[dict[str, Any]]:
+        return [
+            {"id": machine.id, "computerDnsName": machine.dns_name}
+            for name in self.world.known
+            for machine, _seen in self.world.known[name]
+            if name.startswith(tuple(prefixes))
+        ]
+
+    def machines_by_ip(self, ip: str, moment: float) -> list[dict[str, Any]]:
+        return []
 
     def collections(
         self, *, since: float | None = None, machine_id: str | None = None, doing: str = ""

@@ -511,6 +511,13 @@ def test_another_refusal_fails_that_device_alone(world: World, tmp_path: Path, s
     assert [each["code"] for each in failed if each["event"] == "device_failed"] == [code]
 
 
+def test_a_refusal_that_repeats_a_secret_is_logged_without_it(world: World, tmp_path: Path) -> None:
+    world.fault("collect", _refusal(400, "s3cr3t", "bad token s3cr3t"))
+    run(world, ["pc0000"], tmp_path)
+    log = (tmp_path / "custody.jsonl").read_text()
+    assert "bad token ********" in log and "s3cr3t" not in log
+
+
 @pytest.mark.parametrize(
     ("end", "said"),
     [

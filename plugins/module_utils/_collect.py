@@ -141,6 +141,10 @@ class Device:
     starts: int = 0
     fetches: int = 0
     unseen_since: float | None = None
+    # Wall clock: when its action was known to this run, when its package was ready, and when the run was done with it.
+    accepted: float = 0.0
+    ready: float = 0.0
+    ended: float = 0.0
 
     @property
     def label(self) -> str:
@@ -445,6 +449,7 @@ class Fleet:
         first = not device.followed
         device.action, device.followed = action, True
         if first:
+            device.accepted = self.clock.wall()
             if not self._announce(
                 device, custody.ACTION_KNOWN, action_id=action.id, request=device.request, comment=self.options.comment
             ):
@@ -452,6 +457,7 @@ class Fleet:
             self.observer.device(device, device.request or "")
         if action.status == SUCCEEDED and self.folder:
             device.phase = READY
+            device.ready = self.clock.wall()
             self._waiting.pop(action.id, None)
             self.observer.device(device, "ready")
             heapq.heappush(self._ready, (device.order, device))
@@ -753,6 +759,7 @@ class Fleet:
         if device.phase != DONE:
             self._open -= 1
         device.phase = DONE
+        device.ended = self.clock.wall()
         if device.action:
             self._waiting.pop(device.action.id, None)
 

@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import socket
 import threading
 import typing as t
@@ -35,6 +36,8 @@ from ansible_collections.secops.defender.plugins.module_utils._version import US
 
 LOG_NAME = "custody.jsonl"
 FIRST = "0" * 64
+# The reports' names, in the evidence folder itself.
+REPORT_NAME = re.compile(r"^report-\d{8}T\d{6}Z-[0-9a-f]{8}\.(html|json)\Z")
 _TAIL = 1 << 16
 
 # Events. What a run resumes from is told by them alone.
@@ -106,7 +109,7 @@ class History:
         elif event == PACKAGE_VERIFIED:
             if isinstance(entry.get("size"), int):
                 self.verified_files[path] = (str(entry.get("sha256")), entry["size"])
-        elif event == REPORT_STORED:
+        elif event == REPORT_STORED and REPORT_NAME.match(path):
             self.reports[path] = str(entry.get("sha256"))
         elif event in (PACKAGE_STORED, DEVICE_FAILED):
             if event == PACKAGE_STORED:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ def parse_time(text: object) -> float:
 def iso(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 UTC, to the second."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: float) -> str:
+    """Seconds as a person says them: 40 s, 12 min, 3 h 26 min."""
+    if span < 90:
+        return f"{math.ceil(span)} s"
+    minutes = math.ceil(span / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _text(value: object) -> str | None:

@@ -15,6 +15,7 @@ import re
 import threading
 import traceback
 import typing as t
+from collections import Counter
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -166,6 +167,7 @@ class Session:
         self.budget = budget
         self.clock = http.clock
         self.api_calls = 0
+        self.calls_by_endpoint: Counter[str] = Counter()
         self._http = http
         self._tokens = tokens
         self._log = log
@@ -260,6 +262,7 @@ class Session:
             self.budget.done(slot)
             with self._lock:
                 self.api_calls += 1
+                self.calls_by_endpoint[endpoint] += 1
             self._log(
                 f"{method} {urlsplit(url).path} {params or ''}: {outcome} ({self.clock.monotonic() - began:.2f} s)"
             )

@@ -106,6 +106,7 @@ def collect_spec() -> dict[str, dict[str, t.Any]]:
         "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
         "max_machines": {"type": "int", "default": 0},
         "downloads": {"type": "int", "default": 4},
+        "report": {"type": "bool", "default": False},
     }
 
 
@@ -129,6 +130,7 @@ def fetch_spec() -> dict[str, dict[str, t.Any]]:
         "max_age": {"type": "str", "default": "0"},
         "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
         "downloads": {"type": "int", "default": 4},
+        "report": {"type": "bool", "default": False},
     }
 
 

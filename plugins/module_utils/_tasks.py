@@ -11,8 +11,9 @@ from __future__ import annotations
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 
-from ansible_collections.secops.defender.plugins.module_utils import _container, _custody
+from ansible_collections.secops.defender.plugins.module_utils import _container, _custody, _report
 from ansible_collections.secops.defender.plugins.module_utils._api import Api
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._collect import (
@@ -50,6 +51,7 @@ from ansible_collections.secops.defender.plugins.module_utils._spec import requi
 class Job(t.Protocol):
     """What one module does with the fleet; everything else is the same for all."""
 
+    module: str
     permissions: tuple[tuple[str, ...], ...]
     asked: list[str]
     options: Options
@@ -66,6 +68,7 @@ class Job(t.Protocol):
 class CollectJob:
     """defender_collect_package. Raises OptionsError for bad options."""
 
+    module = "defender_collect_package"
     permissions: tuple[tuple[str, ...], ...] = COLLECT_AND_READ
     counted: tuple[str, ...] = (STARTED, ALREADY_RUNNING, REUSED, RESUMED)
 
@@ -76,6 +79,10 @@ class CollectJob:
                 advice="Say why the package is collected: it stays with the action, for the audit trail.",
             )
         require_positive(options, "wait_timeout", "poll_interval", "downloads")
+        if options["report"] and not options["dest"]:
+            raise OptionsError(
+                "report is true, but there is no dest.", advice="Give dest: the report is kept with the evidence."
+            )
         self.options = Options(
             comment=options["comment"],
             wait=options["wait"],
@@ -105,6 +112,7 @@ class CollectJob:
 class FetchJob:
     """defender_fetch_package. Raises OptionsError for bad options."""
 
+    module = "defender_fetch_package"
     permissions: tuple[tuple[str, ...], ...] = READ
     # Every package it fetches was there before.
     counted: tuple[str, ...] = ()
@@ -160,35 +168,41 @@ def _carry_out(
     secrets: Secrets,
     clock: Clock,
 ) -> dict[str, t.Any]:
-    began = clock.monotonic()
-    job: Job | None = None
-    fleet: Fleet | None = None
-    api: Api | None = None
-    resolved: list[Resolved] = []
-    plan = Plan().as_result()
+    work = _Work(clock.monotonic(), clock.wall(), check_mode)
+    report: dict[str, str] | None = None
     fatal: DefenderError | None = None
     try:
-        job = make_job()
+        job = work.job = make_job()
         connection = Connection(options, reporter, secrets, clock)
         folder = Folder(options["dest"], clock, read_only=check_mode) if options["dest"] else None
         warning = _container.warning_about(options["dest"]) if options["dest"] else None
         if warning:
             reporter.warn(warning)
-        api = connection.sign_in(job.permissions)
-        resolved = job.find(api)
-        for each in resolved:
+        api = work.api = connection.sign_in(job.permissions)
+        service = _service(connection, options) if options["report"] else {}
+        work.resolved = job.find(api)
+        for each in work.resolved:
             if each.error:
                 reporter.trouble(each.error.message)
+
+        def tell(folder: Folder) -> None:
+            nonlocal report
+            facts = secrets.scrub(_facts(work, options, service))
+            report = _report.write(folder, facts, work.started)
+
         pool = ThreadPoolExecutor(max_workers=job.options.downloads + 6)
         try:
-            fleet = Fleet(api, _devices(resolved), job.options, pool, reporter, folder)
+            fleet = work.fleet = Fleet(api, _devices(work.resolved), job.options, pool, reporter, folder)
             if fleet.devices:
                 job.look(fleet)
                 ahead = fleet.plan()
-                plan = ahead.as_result()
-                connection.check_lifetime(plan["seconds"])
+                work.plan = ahead.as_result()
+                connection.check_lifetime(work.plan["seconds"])
                 reporter.plan(ahead)
-                fleet.predict() if check_mode else _run(fleet)
+            if check_mode:
+                fleet.predict()
+            elif fleet.devices or options["report"]:
+                _run(fleet, tell if options["report"] else None)
         finally:
             # Whatever still waits or downloads when the task is interrupted is let go, and resumed by the next run.
             clock.stop()
@@ -196,20 +210,92 @@ def _carry_out(
         fatal = fleet.fatal
     except DefenderError as failure:
         fatal = failure
-    asked = job.asked if job else [*(options["machines"] or ()), *(options.get("action_ids") or ())]
-    packages = _packages(asked, resolved, fleet, fatal)
-    summary = _summary(packages)
-    summary.update(
-        plan=plan, duration=round(clock.monotonic() - began, 3), api_calls=api.session.api_calls if api else 0
-    )
-    result = {
-        "changed": any(package["changed"] for package in packages),
-        "failed": fatal is not None or any(package["failed"] for package in packages),
-        "msg": str(fatal) if fatal else _sentence(packages, summary, check_mode, job),
-        "summary": summary,
-        "packages": packages,
-    }
+    asked = work.job.asked if work.job else [*(options["machines"] or ()), *(options.get("action_ids") or ())]
+    result = {**work.outcome(asked, fatal, clock.monotonic()), "report": report}
     return t.cast("dict[str, t.Any]", secrets.scrub(result))
+
+
+@dataclass
+class _Work:
+    """One task on its way, as far as it has got. began: monotonic; started: since 1970."""
+
+    began: float
+    started: float
+    check_mode: bool
+    job: Job | None = None
+    api: Api | None = None
+    fleet: Fleet | None = None
+    resolved: list[Resolved] = field(default_factory=list)
+    plan: dict[str, t.Any] = field(default_factory=Plan().as_result)
+
+    def rows(self, asked: t.Sequence[str]) -> list[tuple[Resolved, Device | None]]:
+        """What was asked for, in that order, and the devices that it led to."""
+        keys = dict.fromkeys(each.key for each in self.resolved if each.machine)
+        devices = dict(zip(keys, self.fleet.devices, strict=True)) if self.fleet else {}
+        rows = self.resolved or [Resolved(name, None) for name in asked]
+        return [(row, devices.get(row.key)) for row in rows]
+
+    def outcome(self, asked: t.Sequence[str], fatal: DefenderError | None, now: float) -> dict[str, t.Any]:
+        """The result so far."""
+        packages = [_package(row, device, fatal) for row, device in self.rows(asked)]
+        summary = _summary(packages)
+        calls = self.api.session.api_calls if self.api else 0
+        summary.update(plan=self.plan, duration=round(now - self.began, 3), api_calls=calls)
+        return {
+            "changed": any(package["changed"] for package in packages),
+            "failed": fatal is not None or any(package["failed"] for package in packages),
+            "msg": str(fatal) if fatal else _sentence(packages, summary, self.check_mode, self.job),
+            "summary": summary,
+            "packages": packages,
+        }
+
+
+def _service(connection: Connection, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Where the packages come from, for the report."""
+    claims = connection.tokens.claims()
+    return {
+        "api_url": connection.where.api_url,
+        "tenant": claims.tenant or options["tenant"],
+        "client_id": claims.app_id or options["client_id"],
+    }
+
+
+def _facts(work: _Work, options: t.Mapping[str, t.Any], service: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the report tells, after the work and before its end is in the log."""
+    job, fleet, api = t.cast(Job, work.job), t.cast(Fleet, work.fleet), t.cast(Api, work.api)
+    budget, clock = api.session.budget, api.session.clock
+    outcome = work.outcome(job.asked, fleet.fatal, clock.monotonic())
+    devices = outcome["packages"]
+    for (_row, device), package in zip(work.rows(job.asked), devices, strict=True):
+        package["times"] = {
+            "requested": iso(device.posted) if device and device.posted else None,
+            "accepted": iso(device.accepted) if device and device.accepted else None,
+            "ready": iso(device.ready) if device and device.ready else None,
+            "stored": device.package.downloaded if device and device.package else None,
+            "ended": iso(device.ended) if device and device.ended else None,
+        }
+    return {
+        "module": f"secops.defender.{job.module}",
+        "comment": job.options.comment,
+        "asked_by": _custody.asked_by(),
+        "asked_for": job.asked,
+        "service": service,
+        "dest": str(t.cast(Folder, fleet.folder).path),
+        "started": iso(work.started),
+        "written": iso(clock.wall()),
+        "msg": outcome["msg"],
+        "error": fleet.fatal.as_result() if fleet.fatal else None,
+        "summary": outcome["summary"],
+        "quota": [
+            {
+                "endpoint": endpoint,
+                "calls": calls,
+                "limits": [f"{limit.calls:,} in {limit.seconds:,g} s" for limit in budget.limits(endpoint)],
+            }
+            for endpoint, calls in sorted(api.session.calls_by_endpoint.items())
+        ],
+        "devices": devices,
+    }
 
 
 def _devices(resolved: list[Resolved]) -> list[Device]:
@@ -221,8 +307,10 @@ def _devices(resolved: list[Resolved]) -> list[Device]:
     return list(devices.values())
 
 
-def _run(fleet: Fleet) -> None:
+def _run(fleet: Fleet, tell: t.Callable[[Folder], None] | None = None) -> None:
+    """tell: writes the report, which is the last thing before the run's end."""
     if fleet.folder:
+        _report.complete(fleet.folder)
         fleet.folder.custody.append(
             _custody.RUN_STARTED,
             asked_by=_custody.asked_by(),
@@ -234,26 +322,22 @@ def _run(fleet: Fleet) -> None:
         return
     if fleet.fatal:
         with suppress(DefenderError):
+            if tell:
+                tell(fleet.folder)
+        with suppress(DefenderError):
             fleet.folder.custody.append(
                 _custody.RUN_ABORTED,
                 code=fleet.api.scrub(fleet.fatal.code),
                 message=fleet.api.scrub(fleet.fatal.message),
             )
     else:
+        if tell:
+            tell(fleet.folder)
         fleet.folder.custody.append(
             _custody.RUN_ENDED,
             stored=sum(device.package is not None for device in fleet.devices),
             failed=sum(device.error is not None for device in fleet.devices),
         )
-
-
-def _packages(
-    asked: t.Sequence[str], resolved: list[Resolved], fleet: Fleet | None, fatal: DefenderError | None
-) -> list[dict[str, t.Any]]:
-    keys = dict.fromkeys(each.key for each in resolved if each.machine)
-    devices = dict(zip(keys, fleet.devices, strict=True)) if fleet else {}
-    rows = resolved or [Resolved(name, None) for name in asked]
-    return [_package(row, devices.get(row.key), fatal) for row in rows]
 
 
 def _package(row: Resolved, device: Device | None, fatal: DefenderError | None) -> dict[str, t.Any]:

@@ -88,6 +88,7 @@ class _Log:
     lines: set[str] = field(default_factory=set)
     stored: dict[str, dict[str, t.Any]] = field(default_factory=dict)
     begun: dict[str, dict[str, t.Any]] = field(default_factory=dict)
+    reports: dict[str, dict[str, t.Any]] = field(default_factory=dict)
     open_runs: dict[str, str] = field(default_factory=dict)
 
 
@@ -198,6 +199,8 @@ def verify(
         for number, name in enumerate(sorted(log.stored)):
             progress(number, len(log.stored))
             _check_package(folder, name, log, report)
+        for name in sorted(log.reports):
+            _check_report(files, name, log.reports[name], report)
         _check_others(files, log, report)
     except OSError as failure:
         raise EvidenceError(
@@ -346,6 +349,11 @@ class _Chain:
                 log.stored[path] = entry
         elif event in (custody.DOWNLOAD_STARTED, custody.PACKAGE_VERIFIED):
             log.begun[path] = entry
+        elif event == custody.REPORT_STORED:
+            if not custody.REPORT_NAME.match(path):
+                self._find(ALTERED, self._number, "names a report where none can be.")
+            else:
+                log.reports[path] = entry
 
 
 def _repairs(entry: dict[str, t.Any], torn: list[bytes]) -> bool:
@@ -405,9 +413,22 @@ def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
     )
 
 
+def _check_report(files: dict[str, Path], name: str, event: dict[str, t.Any], report: Report) -> None:
+    since, recorded = str(event.get("time")), event.get("sha256")
+    path, part = files.get(name), files.get(f"{name}.part")
+    if path is None:
+        # A crash between the log's line and the renaming leaves it under its other name: not missing, but unfinished.
+        if part is None or hash_file(part)[0] != recorded:
+            report.findings.append(Finding(MISSING, name, "The report is missing.", since))
+    elif (digest := hash_file(path)[0]) != recorded:
+        report.findings.append(
+            Finding(ALTERED, name, f"The report has the SHA-256 {digest} instead of {recorded}.", since)
+        )
+
+
 def _check_others(files: dict[str, Path], log: _Log, report: Report) -> None:
     """Files that no completed download accounts for."""
-    known = {custody.LOG_NAME}
+    known = {custody.LOG_NAME, *log.reports}
     for name in log.stored:
         known.update({name, str(PurePosixPath(name).with_suffix(".json"))})
     for name, path in files.items():
@@ -423,6 +444,8 @@ def _check_others(files: dict[str, Path], log: _Log, report: Report) -> None:
                     str(log.begun[package].get("time")),
                 )
             )
+        elif custody.REPORT_NAME.match(name.removesuffix(".part")) and name.endswith(".part") and not path.is_symlink():
+            report.findings.append(Finding(UNFINISHED, name, "The writing of a report was interrupted."))
         elif name in known:
             report.findings.append(Finding(NOT_RECORDED, name, "This is a link to a file that is somewhere else."))
         else:

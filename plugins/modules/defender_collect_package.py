@@ -118,6 +118,15 @@ options:
       - How many packages may be downloaded at the same time.
     type: int
     default: 4
+  report:
+    description:
+      - Whether to write a report of the run into O(dest) - who asked for what and why, what came of it on each device and when, with
+        hashes, use of the quota, and the head of the custody log. It is one page that needs nothing else
+        (C(report-<run started>-<run>.html)), and the same as data (C(.json)).
+      - The custody log records both, so M(secops.defender.defender_verify_evidence) checks them as well.
+      - Needs O(dest).
+    type: bool
+    default: false
 seealso:
   - name: Collect investigation package API
     description: What the service says of starting a collection.
@@ -271,6 +280,24 @@ summary:
       returned: always
       type: int
       sample: 19
+report:
+  description:
+    - The report that O(report) asked for. Null if it did not, in check mode, and where the run ended before the devices had
+      been looked up.
+  returned: always
+  type: dict
+  sample: null
+  contains:
+    html:
+      description: Its path as a page, for people.
+      returned: if there is a report
+      type: str
+      sample: /srv/evidence/incident-4711/report-20261123T101455Z-6f1f2c0a.html
+    json:
+      description: Its path as data, for programs.
+      returned: if there is a report
+      type: str
+      sample: /srv/evidence/incident-4711/report-20261123T101455Z-6f1f2c0a.json
 packages:
   description: One result for each requested machine, in the order in which they were named.
   returned: always

@@ -86,6 +86,14 @@ options:
       - How many packages may be downloaded at the same time.
     type: int
     default: 4
+  report:
+    description:
+      - Whether to write a report of the run into O(dest) - who asked for what, what came of it on each device and when, with
+        hashes, use of the quota, and the head of the custody log. It is one page that needs nothing else
+        (C(report-<run started>-<run>.html)), and the same as data (C(.json)).
+      - The custody log records both, so M(secops.defender.defender_verify_evidence) checks them as well.
+    type: bool
+    default: false
 seealso:
   - module: secops.defender.defender_collect_package
   - module: secops.defender.defender_machine_action_info
@@ -210,6 +218,24 @@ summary:
       returned: always
       type: int
       sample: 5
+report:
+  description:
+    - The report that O(report) asked for. Null if it did not, in check mode, and where the run ended before the devices had
+      been looked up.
+  returned: always
+  type: dict
+  sample: null
+  contains:
+    html:
+      description: Its path as a page, for people.
+      returned: if there is a report
+      type: str
+      sample: /srv/evidence/incident-4711/report-20261123T101455Z-6f1f2c0a.html
+    json:
+      description: Its path as data, for programs.
+      returned: if there is a report
+      type: str
+      sample: /srv/evidence/incident-4711/report-20261123T101455Z-6f1f2c0a.json
 packages:
   description: One result for each requested machine, in the order in which they were named, then one for each requested action.
   returned: always

@@ -15,8 +15,8 @@ import typing as t
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet, Plan
+from ansible_collections.secops.defender.plugins.module_utils._models import duration
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._tasks import duration
 
 # Seconds between two summary lines: a watched job is never silent for a minute, and a long one fills no log.
 _PACE = 30.0

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run to report, as large as wanted: what the unit tests and the browser check look at."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+import uuid
+
+from ansible_collections.secops.defender.plugins.module_utils._models import iso
+
+DEST = "/srv/evidence/incident-4711"
+BEGAN = 1_795_428_900.0
+# Names and words that would do harm if they were taken for markup, or show as something that they are not.
+HOSTILE = (
+    "<script>console.error('ran')</script>.contoso.com",
+    '"><img src=https://tracker.example/pixel onerror=console.error(1)>',
+    "</td></table><h1>Nothing failed</h1>",
+    "&lt;already&amp;escaped&gt;",
+    "pc\u202egpj.exe\u0000\ud800",
+    "{{ lookup('file', '/etc/passwd') }} $style ${title}",
+)
+_ERRORS = (
+    (
+        "OsPlatformNotSupported",
+        "Failed to start a collection on {name}: the service answered 400 OsPlatformNotSupported: OS Platform Windows8 isn't "
+        "supported for this action.",
+        "Collect from this device by other means (live response, or on site).",
+    ),
+    (
+        "NotFinishedInTime",
+        "The collection on {name} is still Pending after 3600 seconds.",
+        "The action goes on. Run again to follow it, with a longer wait_timeout if the device is offline.",
+    ),
+)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def device(number: int, name: str | None = None, *, failed: bool | None = None) -> dict[str, t.Any]:
+    """One device; of a hundred three fail unless told."""
+    name = name or f"ws{number:04}.contoso.com"
+    failed = number % 100 in (7, 40, 77) if failed is None else failed
+    code, message, advice = _ERRORS[number % len(_ERRORS)]
+    unstarted = failed and code == "OsPlatformNotSupported"
+    action_id = str(uuid.UUID(int=number * 7919 + 2**120))
+    at = BEGAN + number * 0.6
+    stored = BEGAN + 240 + number * 30
+    action = {
+        "id": action_id,
+        "status": "Pending" if failed else "Succeeded",
+        "requestor": "IR Automation",
+        "comment": "Incident 4711",
+        "created": iso(at + 1).replace("Z", ".1234567Z"),
+        "updated": iso(stored - 9).replace("Z", ".7654321Z"),
+    }
+    path = f"{DEST}/{name}/{iso(at + 1).replace('-', '').replace(':', '')}_{action_id}.zip"
+    return {
+        "machine": name,
+        "machine_id": sha256(name)[:40],
+        "computer_dns_name": name,
+        "request": None if unstarted else "already_running" if number % 50 == 3 else "started",
+        "status": None if unstarted else action["status"],
+        "changed": not failed,
+        "failed": failed,
+        "error": {
+            "code": code,
+            "message": message.format(name=name),
+            "advice": advice,
+            "tracking_id": str(uuid.UUID(int=number + 2**119)) if unstarted else None,
+        }
+        if failed
+        else None,
+        "action": None if unstarted else action,
+        "package": None
+        if failed
+        else {"path": path, "size": 15_728_640 + number * 4099, "sha256": sha256(path), "downloaded": iso(stored)},
+        "times": {
+            "requested": iso(at),
+            "accepted": None if unstarted else iso(at + 1),
+            "ready": None if failed else iso(stored - 8),
+            "stored": None if failed else iso(stored),
+            "ended": iso(stored),
+        },
+    }
+
+
+def facts(
+    devices: list[dict[str, t.Any]], comment: str = "Incident 4711: credential theft on the file servers"
+) -> dict[str, t.Any]:
+    """What a run hands to its report."""
+    failed = sum(each["failed"] for each in devices)
+    stored = len(devices) - failed
+    summary = {
+        "requested": len(devices),
+        "started": sum(each["request"] == "started" for each in devices),
+        "already_running": sum(each["request"] == "already_running" for each in devices),
+        "reused": 0,
+        "resumed": 0,
+        "would_start": 0,
+        "succeeded": stored,
+        "downloaded": stored,
+        "failed": failed,
+        "plan": {"starts": len(devices), "links": len(devices), "seconds": len(devices) * 30.0},
+        "duration": len(devices) * 30.7 + 240,
+        "api_calls": len(devices) * 2 + 400,
+    }
+    return {
+        "module": "secops.defender.defender_collect_package",
+        "comment": comment,
+        "asked_by": {
+            "user": "awx",
+            "host": "ir-control-1",
+            "tool": "secops.defender/1.0.0 (Ansible collection)",
+            "awx_job_id": "8123",
+        },
+        "asked_for": [each["machine"] for each in devices],
+        "service": {
+            "api_url": "https://api.security.microsoft.com",
+            "tenant": "12345678-aaaa-4bbb-8ccc-123456789abc",
+            "client_id": "7c1a1e4c-6a0e-4d6d-9f5e-2f3b8a3d0e11",
+        },
+        "dest": DEST,
+        "started": iso(BEGAN),
+        "written": iso(BEGAN + summary["duration"]),
+        "msg": f"{len(devices)} devices: {summary['started']} started, {stored} packages verified, {failed} failed.",
+        "error": None,
+        "summary": summary,
+        "quota": [
+            {"endpoint": "collect", "calls": len(devices), "limits": _limits((100, 60), (1500, 3600))},
+            {"endpoint": "machine_actions", "calls": 400, "limits": _limits((100, 60), (1500, 3600))},
+            {"endpoint": "package_link", "calls": stored, "limits": _limits((2, 60), (120, 3600))},
+        ],
+        "devices": devices,
+    }
+
+
+def with_log(facts: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The same as the page is made of."""
+    log = {"log": "custody.jsonl", "run": "6f1f2c0a-5be2-4d0e-9a53-0c7b2f1f7c11", "line": 9893, "head": sha256("head")}
+    return {**facts, "custody": log}
+
+
+def fleet(count: int) -> list[dict[str, t.Any]]:
+    """Devices of which some have hostile names, among those that failed as well."""
+    devices = [device(number) for number in range(count - 2 * len(HOSTILE))]
+    for number, name in enumerate(HOSTILE):
+        devices.append(device(count + number, name, failed=True))
+        devices.append(device(count + 100 + number, name, failed=False))
+    return devices
+
+
+def _limits(*limits: tuple[int, int]) -> list[str]:
+    return [f"{calls:,} in {seconds:,g} s" for calls, seconds in limits]

@@ -58,8 +58,8 @@ options:
         with or without braces.
       - Names consist of letters, digits, dots, hyphens and underscores. Whatever stands between them becomes one underscore.
       - Host names are unique. Of several devices with the same name, in whatever case, each has C(_) and its device ID
-        appended. So has a device whose name is reserved (C(localhost), C(127.0.0.1), C(all), C(ungrouped)), ends like a device
-        ID, or belongs to a device of an inventory source that was read before.
+        appended. So has a device whose name is reserved (C(localhost), C(127.0.0.1)), is that of a group, ends like a device
+        ID, or belongs to another device of an inventory source that was read before.
     type: list
     elements: str
     default:
@@ -144,6 +144,7 @@ from ansible.module_utils.common.text.converters import to_native
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.vars import combine_vars
+from jinja2 import Environment, TemplateError, nodes
 
 from ansible_collections.secops.defender.plugins.module_utils._auth import Claims
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
@@ -161,25 +162,26 @@ from ansible_collections.secops.defender.plugins.plugin_utils._progress import D
 
 try:
     from ansible.template import trust_as_template
-except ImportError:  # before ansible-core 2.19, where everything is a template that is not marked unsafe
 
-    def trust_as_template(value: t.Any) -> t.Any:
-        return value
-
-    _TEMPLATE_OPTIONS: dict[str, t.Any] = {"convert_data": False, "disable_lookups": False}
-else:
-    _TEMPLATE_OPTIONS = {}
+    _TEMPLATE_OPTIONS: dict[str, t.Any] = {}
+except ImportError:  # before ansible-core 2.19, where every text is a template that is not marked unsafe
+    trust_as_template = None
+    _TEMPLATE_OPTIONS = {"convert_data": False, "disable_lookups": False}
 
 _ENDINGS = ("defender_machines.yml", "defender_machines.yaml")
 _JINJA = re.compile(r"\{[{%]")
 _JINJA_ONLY = re.compile(r"\s*\{[{%].*[%}]\}\s*", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# Filters whose result is another one each time.
+_CHANCE = ("random", "shuffle")
 # Of whoever asks for what, besides filter and tag; none of these is a secret.
 _ASKED = ("auth_source", "tenant", "client_id", "username", "cloud", "region", "api_url", "login_url", "audience")
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "secops.defender.defender_machines"
+    # Set by parse.
+    inventory: t.Any
 
     def verify_file(self, path: str) -> bool:
         if not super().verify_file(path):
@@ -242,8 +244,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not isinstance(value, (str, list, dict)):
             return value
         self.templar.available_variables = self._vars or {}
+        if trust_as_template and isinstance(value, str):
+            value = trust_as_template(value)
         try:
-            return self.templar.template(trust_as_template(value), **_TEMPLATE_OPTIONS)
+            return self.templar.template(value, **_TEMPLATE_OPTIONS)
         except Exception as failure:
             # The reason may quote the value, which is secret where it is not all Jinja.
             reason = to_native(failure)
@@ -289,37 +293,76 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     # Hosts
 
     def _add_hosts(self, machines: list[dict[str, t.Any]]) -> None:
+        self._names_in: dict[str, frozenset[str] | None] = {}
+        self._decided: dict[tuple[str, str], bool] = {}
         prefix, strict = self.get_option("hostvars_prefix"), self.get_option("strict")
-        include, exclude = self.get_option("include"), self.get_option("exclude")
-        compose, groups = self.get_option("compose"), self.get_option("groups")
-        keyed_groups = self.get_option("keyed_groups")
-        wanted = []
-        taken = []
+        wanted, taken = [], []
         for machine in machines:
             variables = {prefix + name: value for name, value in machine.items()}
-            if include or exclude:
-                self.templar.available_variables = self._visible(variables)
-                if include and not any(self._holds("include", each, machine) for each in include):
-                    continue
-                if any(self._holds("exclude", each, machine) for each in exclude):
-                    continue
-            taken.append(variables)
-            wanted.append((self._name(machine, variables, strict), clean_name(str(machine["machine_id"]))))
-        for name, variables in zip(unique_names(wanted, self._belongs_to_another), taken, strict=True):
+            if self._wanted(variables, machine):
+                wanted.append((self._name(machine, variables, strict), clean_name(str(machine["machine_id"]))))
+                taken.append(variables)
+        names = unique_names(wanted, self._is_taken)
+        found_here = set(self.inventory.hosts)
+        self._construct(list(zip(names, taken, strict=True)), strict)
+        # A pattern that means a group must not mean a device that calls itself like it.
+        clashes = [at for at, name in enumerate(names) if name in self.inventory.groups and name not in found_here]
+        for at in clashes:
+            self.inventory.remove_host(self.inventory.get_host(names[at]))
+        self._construct([(f"{names[at]}_{wanted[at][1]}", taken[at]) for at in clashes], strict)
+
+    def _wanted(self, variables: dict[str, t.Any], machine: dict[str, t.Any]) -> bool:
+        include, exclude = self.get_option("include"), self.get_option("exclude")
+        if not include and not exclude:
+            return True
+        visible = self._visible(variables)
+        self.templar.available_variables = visible
+        if include and not any(self._holds("include", each, visible, machine) for each in include):
+            return False
+        return not any(self._holds("exclude", each, visible, machine) for each in exclude)
+
+    def _construct(self, hosts: list[tuple[str, dict[str, t.Any]]], strict: bool) -> None:
+        compose, groups = self.get_option("compose"), self.get_option("groups")
+        keyed_groups = self.get_option("keyed_groups")
+        known = {}
+        for name, variables in hosts:
             self.inventory.add_host(name)
+            host = self.inventory.get_host(name)
             for key, value in variables.items():
-                self.inventory.set_variable(name, key, value)
-            if compose:
-                self._set_composite_vars(compose, variables, name, strict=strict)
+                # Not through the inventory, which from ansible-core 2.19 on writes the file's path into every single value.
+                host.set_variable(key, value)
+            self._set_composite_vars(compose, variables, name, strict=strict)
             if groups or keyed_groups:
-                known = combine_vars(variables, self.inventory.get_host(name).get_vars())
-                self._add_host_to_composed_groups(groups, known, name, strict=strict, fetch_hostvars=False)
-                self._add_host_to_keyed_groups(keyed_groups, known, name, strict=strict, fetch_hostvars=False)
+                known[name] = combine_vars(variables, host.get_vars())
+        # Where a host is meant, Ansible takes a group of the same name, so groups come when all hosts are there.
+        for name, variables in known.items():
+            self._add_host_to_composed_groups(groups, variables, name, strict=strict, fetch_hostvars=False)
+        for name, variables in known.items():
+            self._add_host_to_keyed_groups(keyed_groups, variables, name, strict=strict, fetch_hostvars=False)
+
+    def _compose(self, template: t.Any, variables: dict[str, t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Ansible compiles an expression anew for each host; one that is nothing but a variable need not be."""
+        if isinstance(template, str) and template in variables and not self.get_option("use_extra_vars"):
+            value = variables[template]
+            return "" if value is None and _TEMPLATE_OPTIONS else value
+        return super()._compose(template, variables, *args, **kwargs)
 
     def _visible(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         return combine_vars(variables, self._vars) if self.get_option("use_extra_vars") else variables
 
-    def _holds(self, option: str, condition: str, machine: dict[str, t.Any]) -> bool:
+    def _holds(self, option: str, condition: str, variables: dict[str, t.Any], machine: dict[str, t.Any]) -> bool:
+        """Compiled anew for each machine by Ansible, so a condition that was decided for the same values is not asked again."""
+        if condition not in self._names_in:
+            self._names_in[condition] = _names_in(condition)
+        names = self._names_in[condition]
+        if names is None or not names <= variables.keys():
+            return self._evaluated(option, condition, machine)
+        values = (condition, repr([variables[name] for name in sorted(names)]))
+        if values not in self._decided:
+            self._decided[values] = self._evaluated(option, condition, machine)
+        return self._decided[values]
+
+    def _evaluated(self, option: str, condition: str, machine: dict[str, t.Any]) -> bool:
         try:
             if hasattr(self.templar, "evaluate_conditional"):
                 return bool(self.templar.evaluate_conditional(condition))
@@ -355,11 +398,24 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 ) from failure
             return None
 
-    def _belongs_to_another(self, name: str, machine_id: str) -> bool:
-        """Whether a source that was read before has a device of this name, perhaps in another tenant."""
+    def _is_taken(self, name: str, machine_id: str) -> bool:
+        """Whether a group has the name, or a device of a source that was read before, perhaps of another tenant."""
+        if name in self.inventory.groups or name in map(self._sanitize_group_name, self.get_option("groups")):
+            return True
         host = self.inventory.hosts.get(name)
         theirs = host.vars.get(f"{self.get_option('hostvars_prefix')}machine_id") if host else None
         return theirs is not None and theirs != machine_id
+
+
+def _names_in(condition: str) -> frozenset[str] | None:
+    """The variables by whose values alone a condition is decided; None if there may be more to it."""
+    if any(word in condition for word in _CHANCE):
+        return None
+    try:
+        parsed = Environment().parse(f"{{{{ {condition} }}}}")
+    except TemplateError:
+        return None
+    return frozenset(each.name for each in parsed.find_all(nodes.Name))
 
 
 @contextmanager

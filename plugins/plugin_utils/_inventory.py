@@ -65,9 +65,13 @@ _RESERVED = frozenset({*C.LOCALHOST, "all", "ungrouped"})
 
 
 def unsafe(value: t.Any) -> t.Any:
-    """The same with every text marked as data: nobody may template what a device calls itself."""
+    """The same with every text that could be a template marked as data: nobody may template what a device calls itself.
+
+    A text without a brace is none, and unmarked: before ansible-core 2.19 ansible-inventory writes every marked one as
+    C({"__ansible_unsafe": …}), which AWX and jq do not read. From 2.19 on nothing is a template unless it is marked as such.
+    """
     if isinstance(value, str):
-        return AnsibleUnsafeText(value)
+        return AnsibleUnsafeText(value) if "{" in value or "}" in value else value
     if isinstance(value, list):
         return [unsafe(each) for each in value]
     if isinstance(value, dict):

@@ -138,6 +138,7 @@ import re
 import typing as t
 from contextlib import contextmanager
 
+from ansible import template as ansible_template
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_native
@@ -160,13 +161,9 @@ from ansible_collections.secops.defender.plugins.plugin_utils._inventory import 
 )
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
-try:
-    from ansible.template import trust_as_template
-
-    _TEMPLATE_OPTIONS: dict[str, t.Any] = {}
-except ImportError:  # before ansible-core 2.19, where every text is a template that is not marked unsafe
-    trust_as_template = None
-    _TEMPLATE_OPTIONS = {"convert_data": False, "disable_lookups": False}
+# Before ansible-core 2.19 every text is a template that is not marked unsafe.
+_trust_as_template = getattr(ansible_template, "trust_as_template", None)
+_TEMPLATE_OPTIONS: dict[str, t.Any] = {} if _trust_as_template else {"convert_data": False, "disable_lookups": False}
 
 _ENDINGS = ("defender_machines.yml", "defender_machines.yaml")
 _JINJA = re.compile(r"\{[{%]")
@@ -244,8 +241,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not isinstance(value, (str, list, dict)):
             return value
         self.templar.available_variables = self._vars or {}
-        if trust_as_template and isinstance(value, str):
-            value = trust_as_template(value)
+        if _trust_as_template and isinstance(value, str):
+            value = _trust_as_template(value)
         try:
             return self.templar.template(value, **_TEMPLATE_OPTIONS)
         except Exception as failure:
@@ -304,12 +301,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 taken.append(variables)
         names = unique_names(wanted, self._is_taken)
         found_here = set(self.inventory.hosts)
-        self._construct(list(zip(names, taken, strict=True)), strict)
-        # A pattern that means a group must not mean a device that calls itself like it.
-        clashes = [at for at, name in enumerate(names) if name in self.inventory.groups and name not in found_here]
-        for at in clashes:
-            self.inventory.remove_host(self.inventory.get_host(names[at]))
-        self._construct([(f"{names[at]}_{wanted[at][1]}", taken[at]) for at in clashes], strict)
+        try:
+            self._construct(list(zip(names, taken, strict=True)), strict)
+            # A pattern that means a group must not mean a device that calls itself like it.
+            clashes = [at for at, name in enumerate(names) if name in self.inventory.groups and name not in found_here]
+            for at in clashes:
+                self.inventory.remove_host(self.inventory.get_host(names[at]))
+            self._construct([(f"{names[at]}_{wanted[at][1]}", taken[at]) for at in clashes], strict)
+        except AnsibleError:
+            # Ansible warns and goes on with what is there: better nothing than a part.
+            for name in set(self.inventory.hosts) - found_here:
+                self.inventory.remove_host(self.inventory.get_host(name))
+            raise
 
     def _wanted(self, variables: dict[str, t.Any], machine: dict[str, t.Any]) -> bool:
         include, exclude = self.get_option("include"), self.get_option("exclude")
@@ -340,12 +343,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for name, variables in known.items():
             self._add_host_to_keyed_groups(keyed_groups, variables, name, strict=strict, fetch_hostvars=False)
 
-    def _compose(self, template: t.Any, variables: dict[str, t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def _compose(self, template: t.Any, variables: t.Any, disable_lookups: t.Any = True) -> t.Any:
         """Ansible compiles an expression anew for each host; one that is nothing but a variable need not be."""
         if isinstance(template, str) and template in variables and not self.get_option("use_extra_vars"):
             value = variables[template]
             return "" if value is None and _TEMPLATE_OPTIONS else value
-        return super()._compose(template, variables, *args, **kwargs)
+        return super()._compose(template, variables)
 
     def _visible(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         return combine_vars(variables, self._vars) if self.get_option("use_extra_vars") else variables

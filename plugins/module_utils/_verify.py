@@ -392,7 +392,7 @@ def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
         record = read_record(record_path) or {}
         if hash_file(record_path)[0] != event.get("record_sha256"):
             report.findings.append(Finding(ALTERED, record_name, "The record is not the one that was written.", since))
-        elif digest is not None and (record.get("sha256"), record.get("size")) != (digest, size):
+        elif digest == event.get("sha256") and (record.get("sha256"), record.get("size")) != (digest, size):
             report.findings.append(Finding(ALTERED, name, "The package is not what its record says.", since))
         if record.get("custody_sha256") not in log.lines:
             report.findings.append(

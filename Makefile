@@ -104,6 +104,10 @@ faults: $(RUNTIME)/.ready tree ## the whole fault campaign: kill and break colle
 faults-short: $(RUNTIME)/.ready tree ## some faults of every kind
 	@$(WITH_PYTHON) tests/faults/run
 
+.PHONY: report-check
+report-check: $(RUNTIME)/.ready tree ## the report of 2,000 devices in headless Chromium, if there is one
+	@$(WITH_PYTHON) tests/report/run $(CACHE)/report
+
 .PHONY: changelog
 changelog: $(TOOLS)/.ready ## release: turn the fragments into changelogs/changelog.yaml and CHANGELOG.md
 	PATH="$(TOOLS)/bin:$$PATH" antsibull-changelog release

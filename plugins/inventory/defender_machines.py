@@ -270,7 +270,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """As the API sent them, from the cache if that is wanted and has them."""
         keep = self.get_option("cache")
         key = self._key(path) if keep else ""
-        rows = self._cache.get(key) if keep and cache else None
+        rows = self._cached(key) if keep and cache else None
         if isinstance(rows, list) and all(isinstance(row, dict) and row.get("id") for row in rows):
             return rows
         reporter = DisplayReporter(self.display, self._secrets)
@@ -279,6 +279,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if keep:
             self._cache[key] = rows
         return rows
+
+    def _cached(self, key: str) -> t.Any:
+        try:
+            return self._cache.get(key)
+        except Exception as failure:
+            # A damaged file shows itself in many ways, of which few are meant for people.
+            self.display.warning(f"The cache of {self.NAME} cannot be used, the list is read anew: {failure}")
+            return None
 
     def _key(self, path: str) -> str:
         asked = {name: self._connection[name] for name in _ASKED}

@@ -21,7 +21,7 @@ import threading
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.basic import missing_required_lib
 
@@ -299,11 +299,16 @@ def _failures(msal: t.Any) -> tuple[type[Exception], ...]:
 class _Wire:
     """What msal sends with: our session, its patience, and the last refusal, which msal itself does not always show."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: Http, login_url: str = "") -> None:
         self._http = http
+        self._login = urlsplit(login_url)
         self.refusal: dict[str, t.Any] = {}
 
     def get(self, url: str, params: t.Any = None, headers: t.Any = None, **kwargs: t.Any) -> t.Any:
+        parts = urlsplit(url)
+        if self._login.port and parts.netloc == self._login.hostname:
+            # msal asks for a user's realm on the standard port, whatever port the login host is on.
+            url = urlunsplit(parts._replace(netloc=self._login.netloc))
         return self._keep(self._http.patient("GET", url, params=params, headers=headers))
 
     def post(self, url: str, params: t.Any = None, data: t.Any = None, headers: t.Any = None, **kwargs: t.Any) -> t.Any:
@@ -335,7 +340,7 @@ _Fetch = t.Callable[[bool], tuple[str, float]]
 
 def _confidential(options: t.Mapping[str, t.Any], where: Endpoints, http: Http, credential: t.Any) -> _Fetch:
     msal = _import_msal()
-    wire = _Wire(http)
+    wire = _Wire(http, where.login_url)
     app: list[t.Any] = []
     who = f"app {options['client_id']} in tenant {options['tenant']}"
 
@@ -406,7 +411,7 @@ def _federated_token(options: t.Mapping[str, t.Any], where: Endpoints, http: Htt
 
 def _username_password(options: t.Mapping[str, t.Any], where: Endpoints, http: Http) -> _Fetch:
     msal = _import_msal()
-    wire = _Wire(http)
+    wire = _Wire(http, where.login_url)
 
     def fetch(force: bool) -> tuple[str, float]:
         try:
@@ -430,7 +435,7 @@ def _device_code(
     options: t.Mapping[str, t.Any], where: Endpoints, http: Http, secrets: Secrets, show: t.Callable[[str], None]
 ) -> _Fetch:
     msal = _import_msal()
-    wire = _Wire(http)
+    wire = _Wire(http, where.login_url)
     who = f"a user by device code in tenant {options['tenant']}"
 
     def fetch(force: bool) -> tuple[str, float]:

@@ -10,14 +10,10 @@ import socket
 import ssl
 import threading
 import typing as t
-from urllib.parse import urlsplit, urlunsplit
-
-import requests
 
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._clouds import Endpoints
 from ansible_collections.secops.defender.plugins.module_utils._quota import Budget, Limit
-from ansible_collections.secops.defender.plugins.module_utils._session import Http
 from simulator import Simulator
 from simulator.keys import authority
 
@@ -60,18 +56,6 @@ class StubTokens:
 
     def renew(self) -> None:
         self.renewed += 1
-
-
-class RoutedHttp(Http):
-    """msal asks for the user realm on the standard port whatever the authority's is."""
-
-    netloc = ""
-
-    def send(self, method: str, url: str, **kwargs: t.Any) -> requests.Response:
-        parts = urlsplit(url)
-        if parts.netloc == "127.0.0.1":
-            url = urlunsplit(parts._replace(netloc=self.netloc))
-        return super().send(method, url, **kwargs)
 
 
 def endpoints_of(simulator: Simulator) -> Endpoints:

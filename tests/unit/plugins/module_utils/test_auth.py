@@ -13,7 +13,6 @@ import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -44,7 +43,6 @@ from ansible_collections.secops.defender.plugins.module_utils._errors import (
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._session import Http
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
-    RoutedHttp,
     VirtualClock,
     endpoints_of,
 )
@@ -69,8 +67,7 @@ def tenant(simulate: Callable[..., Simulator], tmp_path: pathlib.Path) -> Simula
 def sign_in(tenant: Simulator, clock: VirtualClock, secrets: Secrets) -> Callable[..., Tokens]:
     def do(where: Endpoints | None = None, **options: Any) -> Tokens:
         given = {"tenant": tenant.tenant, "client_id": tenant.client_id, **options}
-        http = RoutedHttp(tenant.ca_path, True, 10, clock)
-        http.netloc = urlsplit(tenant.login_url).netloc
+        http = Http(tenant.ca_path, True, 10, clock)
         tokens, _why = open_tokens(given, where or endpoints_of(tenant), http, secrets)
         return tokens
 

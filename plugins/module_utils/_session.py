@@ -12,6 +12,7 @@ import email.utils
 import math
 import os
 import re
+import ssl
 import threading
 import traceback
 import typing as t
@@ -71,6 +72,15 @@ class Http:
             raise OptionsError(
                 f"ca_path {ca_path} cannot be read.", advice="Give a PEM file or a folder of hashed certificates."
             )
+        if ca_path and os.path.isfile(ca_path):
+            # Found out only with the first request, it would look like trouble on the network.
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_path)
+            except OSError as failure:
+                raise OptionsError(
+                    f"ca_path {ca_path} holds no certificate: {_reason(failure)}.",
+                    advice="Give a PEM file or a folder of hashed certificates.",
+                ) from None
         self.clock = clock
         self._timeout = timeout
         # requests prefers its environment variables to an explicit path; here the explicit path wins.
@@ -331,7 +341,7 @@ def _reason(failure: BaseException) -> str:
     text = getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or str(inner)
     # urllib3 prefixes its own objects, in a form that changes with its version.
     words = re.split(r"(?:>|HTTPS?Connection(?:Pool)?\(host=.*?\)): ", str(text))[-1]
-    return words.split("(_ssl.c", 1)[0].strip(" .()") or type(inner).__name__
+    return words.split("(_ssl.c", 1)[0].strip(" .") or type(inner).__name__
 
 
 def _never_sent(failure: BaseException) -> bool:

@@ -13,7 +13,7 @@ author:
 description:
   - Makes a host of every device that Defender for Endpoint knows, or of those that a filter, a tag or conditions select.
   - Each host has what the API says of its device as variables, V(defender_machine_id) among them, by which the role
-    P(secops.defender.collect_package#role) and the playbook P(secops.defender.collect#playbook) find the device.
+    P(secops.defender.collect_package#role) and the playbook C(secops.defender.collect) find the device.
   - The inventory file's name must end in V(defender_machines.yml) or V(defender_machines.yaml).
   - The list is complete, or there is an error. If the service loses its place between two pages, the list is read again.
   - Needs the application permission C(Machine.Read.All).

@@ -20,6 +20,7 @@ VENVS := $(CACHE)/venvs
 TOOLS := $(VENVS)/tools
 IMPORTER := $(VENVS)/galaxy-importer
 RUNTIME := $(VENVS)/runtime
+AWX := $(VENVS)/awx
 CORE_VENV := $(VENVS)/core-$(CORE)
 
 # ansible-test accepts a collection only at …/ansible_collections/<namespace>/<name>, so the checks work on a copy.
@@ -28,7 +29,7 @@ TREE := $(COLLECTIONS)/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
-STEPS := lint docs-lint changelog-lint build galaxy-importer sanity units integration faults-short
+STEPS := lint docs-lint changelog-lint build galaxy-importer sanity units integration faults-short awx
 
 .PHONY: help
 help: ## show this list
@@ -108,6 +109,14 @@ faults-short: $(RUNTIME)/.ready tree ## some faults of every kind
 report-check: $(RUNTIME)/.ready tree ## the report of 2,000 devices in headless Chromium, if there is one
 	@$(WITH_PYTHON) tests/report/run $(CACHE)/report
 
+# The tests need a collection that only Galaxy has, and a package of an index; it is no requirement of this collection.
+.PHONY: awx
+awx: $(AWX)/.ready tree ## what AWX is set up with, and jobs as AWX runs them
+	tests/awx/get-awx-collection $(AWX)/bin/python $(CACHE)/awx-collection
+	cd tests/awx && env PATH="$(AWX)/bin:$(PATH)" PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/tests/awx PYTHONDONTWRITEBYTECODE=1 \
+	  ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS):$(CACHE)/awx-collection \
+	  $(AWX)/bin/python -m pytest -q -p no:cacheprovider --durations=5 $(ARGS)
+
 .PHONY: changelog
 changelog: $(TOOLS)/.ready ## release: turn the fragments into changelogs/changelog.yaml and CHANGELOG.md
 	PATH="$(TOOLS)/bin:$$PATH" antsibull-changelog release
@@ -132,6 +141,9 @@ $(IMPORTER)/.ready: tests/requirements/galaxy-importer.txt
 
 $(RUNTIME)/.ready: meta/ee-requirements.txt tests/integration/requirements.txt
 	tests/tools/make-venv $(@D) newest ansible-core $(addprefix -r ,$^)
+
+$(AWX)/.ready: tests/awx/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt
+	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
 
 $(VENVS)/core-newest/.ready:
 	tests/tools/make-venv $(@D) newest ansible-core

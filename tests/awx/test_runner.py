@@ -1,0 +1,293 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Jobs as AWX starts them: ansible-runner, the project, the templates' variables, the environment of the injectors, no more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import rules
+from conftest import PROJECT, Ran, SetUp, bare_environment
+from standin import Awx
+
+from simulator import Simulator
+
+
+@dataclass
+class Job:
+    status: str
+    events: list[dict[str, t.Any]]
+    artifacts: dict[str, t.Any]
+    stdout: str
+    folder: Path
+
+    def failed_hosts(self) -> set[str]:
+        (stats,) = (each["event_data"] for each in self.events if each["event"] == "playbook_on_stats")
+        return set(stats["failures"])
+
+
+class Jobs:
+    def __init__(self, awx: Awx, simulator: Simulator, folder: Path) -> None:
+        self.awx, self.simulator, self.folder = awx, simulator, folder
+        self.evidence = folder / "evidence"
+        self.count = 0
+        # The simulated tenant is where no injector says: that stands in the template's variables, as for a proxy.
+        self.tenant_variables = {
+            "collect_package_api_url": simulator.api_url,
+            "collect_package_login_url": simulator.login_url,
+            "collect_package_audience": simulator.audience,
+            "collect_package_ca_path": str(simulator.ca_path),
+            "collect_package_poll_interval": 0.2,
+            "collect_package_quotas": {"default": ["100/1", "1500/60"], "package_link": ["2/1", "120/60"]},
+            "collect_package_quota_dir": str(folder / "quota"),
+        }
+
+    def inject(self, name: str, values: dict[str, str]) -> t.Callable[[Path], dict[str, str]]:
+        return lambda private_data: rules.inject(self.awx.one("credential_types", name), values, private_data)
+
+    def run(
+        self,
+        template: str,
+        answers: dict[str, t.Any],
+        environment: t.Callable[[Path], dict[str, str]],
+        *,
+        inventory: dict[str, t.Any],
+        limit: str | None = None,
+        check: bool = False,
+    ) -> Job:
+        row = self.awx.one("job_templates", template)
+        survey = self.awx.surveys.get(("job_templates", row["id"]))
+        if survey:
+            answers = {question["variable"]: question["default"] for question in survey["spec"]} | answers
+            rules.check_answers(survey, answers)
+        self.count += 1
+        private_data = self.folder / f"job{self.count}"
+        (private_data / "env").mkdir(parents=True)
+        shutil.copytree(PROJECT, private_data / "project")
+        (private_data / "inventory").mkdir()
+        # A program that prints the inventory is what AWX makes, too.
+        hosts = private_data / "inventory" / "hosts"
+        hosts.write_text(f"#!{sys.executable}\nprint({json.dumps(inventory)!r})\n")
+        hosts.chmod(0o700)
+        extra_vars = {
+            **rules.parse_vars(row["extra_vars"]),
+            **self.tenant_variables,
+            **answers,
+            "defender_evidence_dir": str(self.evidence),
+            "awx_user_name": "analyst",
+        }
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        job_environment = {"JOB_ID": str(self.count), "AWX_PRIVATE_DATA_DIR": str(private_data)}
+        words = (["--check"] if check else []) + (["--limit", limit] if limit else [])
+        (private_data / "env" / "extravars").write_text(json.dumps(extra_vars))
+        (private_data / "env" / "envvars").write_text(json.dumps({**job_environment, **environment(private_data)}))
+        (private_data / "env" / "cmdline").write_text(" ".join(words))
+        # AWX, too, omits the files with the job's environment.
+        command = ["ansible-runner", "run", str(private_data), "-p", row["playbook"], "--ident", "job"]
+        done = subprocess.run(
+            [*command, "--omit-env-files", "-vvv"],
+            env=bare_environment(home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        out = private_data / "artifacts" / "job"
+        events = [json.loads(each.read_text()) for each in (out / "job_events").glob("[0-9]*.json")]
+        events.sort(key=lambda event: t.cast(int, event["counter"]))
+        facts = [event["event_data"].get("artifact_data") for event in events if event["event"] == "playbook_on_stats"]
+        status = (out / "status").read_text() if (out / "status").exists() else done.stdout
+        return Job(status, events, (facts or [None])[0] or {}, (out / "stdout").read_text(), private_data)
+
+
+@pytest.fixture(scope="session")
+def jobs(first: tuple[SetUp, Ran], awx: Awx, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    return Jobs(awx, simulator, tmp_path_factory.mktemp("jobs"))
+
+
+def assert_no_secret(job: Job, simulator: Simulator) -> None:
+    """Neither in what the runner leaves behind nor in the evidence.
+
+    Two places are the runner's own: env, which it was given, and the env it writes down in the file command. AWX removes
+    both with the job and shows neither.
+    """
+    key = Path(simulator.certificate_path).read_text().split("-----BEGIN CERTIFICATE")[0]
+    secrets = [each.encode() for each in simulator.secrets | {line for line in key.splitlines() if len(line) > 40}]
+    assert len(secrets) > 10
+    for path in [*job.folder.rglob("*"), *(job.folder.parent / "evidence").rglob("*")]:
+        if path.is_file() and path.parent != job.folder / "env":
+            text = path.read_bytes()
+            if path == job.folder / "artifacts" / "job" / "command":
+                text = json.dumps({**json.loads(text), "env": None}).encode()
+            assert not any(secret in text for secret in secrets), path
+
+
+@pytest.fixture(scope="session")
+def by_secret(jobs: Jobs, simulator: Simulator) -> t.Callable[[Path], dict[str, str]]:
+    values = {
+        "tenant": simulator.tenant,
+        "client_id": simulator.client_id,
+        "client_secret": simulator.client_secret,
+        "cloud": "public",
+    }
+    return jobs.inject("Microsoft Defender for Endpoint (secret)", values)
+
+
+@pytest.fixture(scope="session")
+def by_certificate(jobs: Jobs, simulator: Simulator) -> t.Callable[[Path], dict[str, str]]:
+    values = {
+        "tenant": simulator.tenant,
+        "client_id": simulator.client_id,
+        "certificate": Path(simulator.certificate_path).read_text(),
+    }
+    return jobs.inject("Microsoft Defender for Endpoint (certificate)", values)
+
+
+@pytest.fixture(scope="session")
+def by_azure(simulator: Simulator) -> t.Callable[[Path], dict[str, str]]:
+    values = {"client": simulator.client_id, "secret": simulator.client_secret, "tenant": simulator.tenant}
+    return lambda private_data: rules.inject_azure(values)
+
+
+@pytest.fixture(scope="session")
+def inventory(jobs: Jobs, awx: Awx, simulator: Simulator, by_secret: t.Any) -> dict[str, t.Any]:
+    """What the inventory source finds, asked for as AWX does."""
+    project = jobs.folder / "inventory_project"
+    shutil.copytree(PROJECT, project)
+    source = project / awx.one("inventory_sources", "Microsoft Defender for Endpoint")["source_path"]
+    places = {
+        "api_url": simulator.api_url,
+        "login_url": simulator.login_url,
+        "audience": simulator.audience,
+        "ca_path": simulator.ca_path,
+        "quota_dir": str(jobs.folder / "quota"),
+    }
+    source.write_text(source.read_text() + "".join(f"{key}: {json.dumps(value)}\n" for key, value in places.items()))
+    home = jobs.folder / "inventory_home"
+    home.mkdir()
+    done = subprocess.run(
+        ["ansible-inventory", "--list", "--export", "-i", str(source), "--output", str(home / "output.json"), "-vvv"],
+        env={
+            **bare_environment(home),
+            **by_secret(jobs.folder / "inventory_data"),
+            "INVENTORY_UPDATE_ID": "9",
+            "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
+            "ANSIBLE_INVENTORY_EXPORT": "True",
+            "ANSIBLE_VERBOSE_TO_STDERR": "True",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    assert not any(secret in done.stdout for secret in simulator.secrets)
+    return t.cast("dict[str, t.Any]", json.loads((home / "output.json").read_text()))
+
+
+def test_unused_inputs_are_empty_strings_and_files_exist(jobs: Jobs, by_certificate: t.Any, tmp_path: Path) -> None:
+    environment = by_certificate(tmp_path)
+    assert environment["DEFENDER_CLOUD"] == environment["DEFENDER_REGION"] == ""
+    assert environment["DEFENDER_CERTIFICATE_PASSWORD"] == ""
+    assert Path(environment["DEFENDER_CERTIFICATE_PATH"]).stat().st_mode & 0o777 == 0o600
+    nothing = jobs.inject("Microsoft Defender for Endpoint (certificate)", {"tenant": "x"})(tmp_path)
+    assert nothing["DEFENDER_CERTIFICATE_PATH"] == ""
+
+
+def test_the_inventory_source_finds_the_devices(inventory: dict[str, t.Any]) -> None:
+    hosts = inventory["_meta"]["hostvars"]
+    assert len(hosts) == 9
+    for each in hosts.values():
+        # What is marked unsafe is written down like this, kept so by AWX, and read again by Ansible.
+        machine_id = each["defender_machine_id"]
+        assert len(machine_id["__ansible_unsafe"] if isinstance(machine_id, dict) else machine_id) == 40
+    assert set(inventory["tag_tier0"]["hosts"]) == {"ws00.contoso.com", "ws01.contoso.com", "ws02.contoso.com"}
+
+
+def test_a_fleet_is_collected_from(
+    jobs: Jobs, simulator: Simulator, inventory: dict[str, t.Any], by_secret: t.Any
+) -> None:
+    answers = {"defender_incident": "4711", "defender_reason": "ransom note", "defender_reuse_within": "0"}
+    job = jobs.run("Defender: Collect", answers, by_secret, inventory=inventory)
+    assert job.status == "failed" and job.failed_hosts() == {"old.contoso.com"}, job.stdout
+    assert len(list((jobs.evidence / "4711").glob("*/*.zip"))) == 8
+    assert job.artifacts["defender_evidence_folder"] == str(jobs.evidence / "4711")
+    assert job.artifacts["defender_devices_asked"] in (9, "9")
+    assert job.artifacts["defender_devices_failed"] == ["old.contoso.com"]
+    assert len(job.artifacts["defender_packages"]) == 8
+    assert all(len(digest) == 64 for digest in job.artifacts["defender_packages"].values())
+    log = (jobs.evidence / "4711" / "custody.jsonl").read_text()
+    assert "4711: ransom note" in log and '"awx_job_id":' in log
+    assert simulator.throttled() == {}
+    assert_no_secret(job, simulator)
+
+
+def test_a_limit_and_young_packages_start_nothing(
+    jobs: Jobs, simulator: Simulator, inventory: dict[str, t.Any], by_azure: t.Any
+) -> None:
+    before = simulator.accepted_starts()
+    answers = {"defender_incident": "4711", "defender_reason": "ransom note"}
+    job = jobs.run("Defender: Collect", answers, by_azure, inventory=inventory, limit="tag_tier0")
+    assert job.status == "successful", job.stdout
+    assert job.artifacts["defender_devices_asked"] in (3, "3") and simulator.accepted_starts() == before
+    assert_no_secret(job, simulator)
+
+
+def test_the_plan_of_the_workflow_starts_nothing(
+    jobs: Jobs, simulator: Simulator, inventory: dict[str, t.Any], by_certificate: t.Any
+) -> None:
+    before = simulator.accepted_starts()
+    name = "Defender: Collect from many (by approval only)"
+    answers = {"defender_incident": "4712", "defender_reason": "", "defender_reuse_within": "0"}
+    job = jobs.run(name, answers, by_certificate, inventory=inventory, limit="ws*", check=True)
+    assert job.status == "successful" and "8 would be started" in job.stdout, job.stdout
+    assert simulator.accepted_starts() == before and not (jobs.evidence / "4712").exists()
+    assert_no_secret(job, simulator)
+
+
+def test_named_devices_are_started_and_fetched_later(
+    jobs: Jobs, simulator: Simulator, by_azure: t.Any, by_certificate: t.Any
+) -> None:
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    devices = {"defender_incident": "4713", "defender_devices": "ws06.contoso.com\nWS07\n"}
+    answers = {**devices, "defender_wait": "no", "defender_reuse_within": "0"}
+    job = jobs.run("Defender: Collect", answers, by_azure, inventory=nothing)
+    assert job.status == "successful" and not (jobs.evidence / "4713").exists(), job.stdout
+    assert_no_secret(job, simulator)
+    deadline = time.monotonic() + 20
+    while any(action["status"] in ("Pending", "InProgress") for action in simulator.actions):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    job = jobs.run("Defender: Fetch", devices, by_certificate, inventory=nothing)
+    assert job.status == "successful" and len(job.artifacts["defender_packages"]) == 2, job.stdout
+    assert len(list((jobs.evidence / "4713").glob("*/*.zip"))) == 2
+    assert_no_secret(job, simulator)
+
+
+@pytest.mark.parametrize("devices, limit, words", [("ws01", "ws02*", "not both"), ("", None, "no hosts")])
+def test_what_would_do_nothing_is_refused(
+    jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, devices: str, limit: str | None, words: str
+) -> None:
+    hosts = inventory if limit else {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    answers = {"defender_incident": "4714", "defender_devices": devices}
+    job = jobs.run("Defender: Collect", answers, by_secret, inventory=hosts, limit=limit)
+    assert job.status == "failed" and words in job.stdout and not (jobs.evidence / "4714").exists()
+
+
+def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[str, t.Any]) -> None:
+    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4711"}, lambda folder: {}, inventory=inventory)
+    assert job.status == "successful" and len(job.artifacts["defender_custody_head"]) == 64, job.stdout
+    package = next((jobs.evidence / "4711").glob("*/*.zip"))
+    package.write_bytes(package.read_bytes() + b"x")
+    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4711"}, lambda folder: {}, inventory=inventory)
+    assert job.status == "failed" and package.name in job.stdout

@@ -67,6 +67,7 @@ class SetUp:
                 "CONTROLLER_PASSWORD": self.awx.password,
             },
             cwd=self.folder,
+            check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -89,7 +89,7 @@ def check_inputs(inputs: t.Any) -> None:
             require(choices and len(set(choices)) == len(choices), f"choices of {field}")
             require(all(isinstance(choice, str) for choice in choices), f"choices of {field}")
         if "default" in field:
-            require(type(field["default"]) is {"string": str, "boolean": bool}[kind], f"default of {field}")
+            require(isinstance(field["default"], {"string": str, "boolean": bool}[kind]), f"default of {field}")
             require(field["default"] in field.get("choices", [field["default"]]), f"default of {field}")
     require(set(inputs.get("required", [])) <= set(names), f"required, but no field: {inputs.get('required')}")
 
@@ -128,7 +128,7 @@ def check_survey(survey: t.Any) -> None:
         require(question["type"] in SURVEY_TYPES, f"type of {question}")
         require(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", question["variable"]), f"variable of {question}")
         for key in ("min", "max"):
-            require(question.get(key) is None or type(question[key]) is int, f"{key} of {question}")
+            require(isinstance(question.get(key, None), (int, type(None))), f"{key} of {question}")
         default = question.get("default", "")
         require(default == "" or isinstance(default, SURVEY_TYPES[question["type"]]), f"default of {question}")
         require(not str(default).startswith("$encrypted$"), f"default of {question}")

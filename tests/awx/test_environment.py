@@ -26,6 +26,7 @@ def builder(*arguments: str, folder: Path) -> str:
         ["ansible-builder", *arguments],
         env=bare_environment(folder),
         cwd=folder,
+        check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -97,6 +97,7 @@ class Jobs:
         done = subprocess.run(
             [*command, "--omit-env-files", "-vvv"],
             env=bare_environment(home),
+            check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -185,6 +186,7 @@ def inventory(jobs: Jobs, awx: Awx, simulator: Simulator, by_secret: t.Any) -> d
             "ANSIBLE_INVENTORY_EXPORT": "True",
             "ANSIBLE_VERBOSE_TO_STDERR": "True",
         },
+        check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -308,7 +308,16 @@ def test_any_line_may_have_been_the_head(real: Path) -> None:
         assert verify(real, sha256_of_line(line[:-1]).upper()).findings == []
 
 
-def test_a_log_made_anew_is_found_by_the_head_alone(folder: Path, log: Path) -> None:
+def test_a_log_made_anew_does_not_fit_the_records(folder: Path, log: Path) -> None:
+    entries = entries_of(log)
+    entries[0]["comment"] = "Another story"
+    log.write_bytes(chained(entries))
+    report = verify(folder)
+    assert kinds(report) == {_verify.BROKEN_CHAIN} and len(report.findings) == 3
+    assert not any(package["verified"] for package in report.packages)
+
+
+def test_a_log_made_anew_with_its_records_is_found_by_the_head_alone(folder: Path, log: Path) -> None:
     head = verify(folder).head
     entries = entries_of(log)
     entries[0]["comment"] = "Another story"
@@ -432,6 +441,16 @@ def test_package_and_record_forged_together(folder: Path) -> None:
     }
 
 
+def test_a_record_that_the_log_knows_but_that_is_of_another_package(folder: Path, log: Path) -> None:
+    entries = entries_of(log)
+    last = [entry for entry in entries if entry["event"] == "package_stored"][-1]
+    record = (folder / last["path"]).with_suffix(".json")
+    record.write_text(json.dumps({**json.loads(record.read_bytes()), "sha256": "0" * 64}))
+    last["record_sha256"] = hashlib.sha256(record.read_bytes()).hexdigest()
+    log.write_bytes(chained(entries))
+    assert [finding.message for finding in verify(folder).findings] == ["The package is not what its record says."]
+
+
 # ---- crashes ----
 
 
@@ -501,7 +520,9 @@ def test_a_repair_explains_only_the_line_before_it(folder: Path, log: Path, cloc
     lines = lines_of(log)
     lines[4] = b"X" + lines[4][1:]
     log.write_bytes(b"".join(lines))
-    assert any(finding.message.startswith("Line 5 is no entry") for finding in verify(folder).findings)
+    messages = [finding.message for finding in verify(folder).findings]
+    assert any(message.startswith("Line 5 is no entry") for message in messages)
+    assert not any("missing" in message for message in messages)
 
 
 def test_a_download_under_way_is_unfinished(folder: Path, log: Path) -> None:
@@ -567,7 +588,7 @@ def test_the_result_of_a_whole_folder(real: Path) -> None:
         "downloaded": json.loads(first.with_suffix(".json").read_bytes())["downloaded"],
         "verified": True,
     }
-    assert check(real, custody_head=result["head"])["verified"]
+    assert check(real, custody_head=f" {result['head'].upper()} ")["verified"]
 
 
 def test_the_result_of_a_spoilt_folder(folder: Path) -> None:

@@ -245,12 +245,10 @@ def _fits(name: Name, machine: Machine) -> bool:
 
 def _load_merge_targets(api: Api, found: dict[str, Machine], fits: dict[tuple[str, str], list[Machine]]) -> None:
     """Records merged into another one stand for that one, which may not have been among the rows."""
-    asked: set[str] = set()
     targets = {machine.merged_into.lower() for each in fits.values() for machine in each if machine.merged_into}
     # A target may have been merged in its turn.
-    while new := targets - set(found) - asked:
+    while new := targets - set(found):
         _load(api, found, [f"id eq {literal(target)}" for target in sorted(new)])
-        asked |= new
         reached = [found[target].merged_into for target in new if target in found]
         targets = {target.lower() for target in reached if target}
 

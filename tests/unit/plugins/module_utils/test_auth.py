@@ -626,9 +626,11 @@ class ApprovingClock(VirtualClock):
     """Somebody enters the code while the task waits."""
 
     approve: Callable[[], Any] | None = None
+    seen: Callable[[], Any] = staticmethod(lambda: None)
 
     def sleep(self, seconds: float) -> None:
         super().sleep(seconds)
+        self.seen()
         if self.approve and len(self.slept) >= 3:
             self.approve()
 
@@ -638,6 +640,8 @@ def test_device_code(comes: bool, tenant: Simulator, secrets: Secrets) -> None:
     clock = ApprovingClock()
     clock.approve = tenant.approve_device_code if comes else None
     shown: list[str] = []
+    issued: set[str] = set()
+    clock.seen = lambda: issued.update(tenant.entra._device_codes)
     options = {"tenant": tenant.tenant, "client_id": tenant.app("secops-desktop").client_id}
     http = Http(tenant.ca_path, True, 10, clock)
     tokens, why = open_device_code(options, endpoints_of(tenant), http, secrets, shown.append)
@@ -649,8 +653,9 @@ def test_device_code(comes: bool, tenant: Simulator, secrets: Secrets) -> None:
         assert refusal(tokens.get).code == "DeviceCodeExpired"
         assert clock.now >= 1000.0 + 900.0
     assert len(shown) == 1 and "https://microsoft.com/devicelogin" in shown[0] and "15 minutes" in shown[0]
-    # The code behind the code opens the token: it was seen by nobody.
     assert secrets.scrub(shown[0]) == shown[0]
+    # The code behind the code opens the token.
+    assert issued and all(secrets.scrub(f"x {code}") == "x ********" for code in issued)
 
 
 def test_mistakes_with_a_device_code(tenant: Simulator, secrets: Secrets, clock: VirtualClock) -> None:

@@ -234,6 +234,15 @@ def test_duplicates(look: Look) -> None:
     assert newest.machine and newest.machine.id == devices[2].id and newest.error is None
 
 
+@pytest.mark.parametrize("newest", [0, 1, 2])
+def test_the_newest_is_the_one_seen_last(newest: int, look: Look) -> None:
+    devices = [
+        Device("pc01", id=f"{number:040x}", last_seen=30.0 if number == newest else 9000.0) for number in range(3)
+    ]
+    resolved = look(devices, "pc01", on_ambiguous="newest")[0]
+    assert resolved.machine and resolved.machine.id == devices[newest].id
+
+
 def test_a_name_in_two_domains(look: Look) -> None:
     devices = [Device("pc01.contoso.com"), Device("pc01.fabrikam.com")]
     assert names_of(look(devices, "pc01", "pc01.fabrikam.com")) == [None, "pc01.fabrikam.com"]

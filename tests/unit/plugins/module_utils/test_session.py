@@ -692,3 +692,18 @@ def test_a_server_that_does_not_tell_the_size(simulate: Simulate, connect: Conne
     with TinyServer(answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nPK-and-so-on")) as server:
         with connect(simulate()).stream(server.url, 0) as (start, size, chunks):
             assert (start, size, b"".join(chunks)) == (0, None, b"PK-and-so-on")
+
+
+@pytest.mark.parametrize("offset", [0, 5])
+def test_a_download_asks_for_the_bytes_as_they_are(offset: int, simulate: Simulate, connect: Connect) -> None:
+    """Compressed on the way, an offset would count something else."""
+    heads: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        heads.append(read_request(connection).lower())
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nPK")
+
+    with TinyServer(serve) as server, connect(simulate()).stream(server.url, offset) as (_start, _size, chunks):
+        assert b"".join(chunks) == b"PK"
+    assert b"accept-encoding: identity\r\n" in heads[0] and b"authorization" not in heads[0]
+    assert (b"range: bytes=5-\r\n" in heads[0]) is bool(offset)

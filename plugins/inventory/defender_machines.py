@@ -124,7 +124,7 @@ compose:
 strict: true
 
 ---
-# The list is kept for ten minutes; ansible-inventory --flush-cache reads it anew.
+# The list is kept for ten minutes; ansible-playbook --flush-cache reads it anew.
 plugin: secops.defender.defender_machines
 cache: true
 cache_plugin: ansible.builtin.jsonfile
@@ -163,7 +163,9 @@ from ansible_collections.secops.defender.plugins.plugin_utils._progress import D
 
 # Before ansible-core 2.19 every text is a template that is not marked unsafe.
 _trust_as_template = getattr(ansible_template, "trust_as_template", None)
-_TEMPLATE_OPTIONS: dict[str, t.Any] = {} if _trust_as_template else {"convert_data": False, "disable_lookups": False}
+_TEMPLATE_OPTIONS: dict[str, t.Any] = {"convert_data": False, "disable_lookups": False}
+if _trust_as_template is not None:
+    _TEMPLATE_OPTIONS = {}
 
 _ENDINGS = ("defender_machines.yml", "defender_machines.yaml")
 _JINJA = re.compile(r"\{[{%]")
@@ -241,7 +243,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not isinstance(value, (str, list, dict)):
             return value
         self.templar.available_variables = self._vars or {}
-        if _trust_as_template and isinstance(value, str):
+        if _trust_as_template is not None and isinstance(value, str):
             value = _trust_as_template(value)
         try:
             return self.templar.template(value, **_TEMPLATE_OPTIONS)

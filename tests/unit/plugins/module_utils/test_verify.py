@@ -528,7 +528,7 @@ def test_a_repair_explains_only_the_line_before_it(folder: Path, log: Path, cloc
 def test_a_download_under_way_is_unfinished(folder: Path, log: Path) -> None:
     lines = lines_of(log)
     first = next(number for number, line in enumerate(lines) if b'"download_started"' in line)
-    kept = [line for line in lines[: first + 1]]
+    kept = list(lines[: first + 1])
     log.write_bytes(b"".join(kept))
     name = json.loads(kept[-1])["path"]
     for path in files_of(folder):

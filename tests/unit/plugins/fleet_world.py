@@ -521,7 +521,7 @@ class Recorder:
         self.troubles: list[str] = []
         self.ticks: list[float] = []
 
-    def plan(self, plan: Fleet) -> None:
+    def plan(self, plan: object) -> None:
         self.events.append((self.clock.now, "", "plan", ""))
 
     def device(self, device: Device, what: str, detail: str = "") -> None:

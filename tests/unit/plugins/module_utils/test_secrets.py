@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+import time
 from urllib.parse import quote
 
 import pytest
+from ansible.module_utils.common.parameters import remove_values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +73,28 @@ def test_no_secret_survives(secret: str, before: str, after: str) -> None:
     secrets = Secrets()
     secrets.add(secret)
     assert secret not in secrets.scrub([before + secret + after])[0]
+
+
+@given(st.data())
+def test_scrubbing_finds_what_a_look_for_each_secret_would(data: st.DataObject) -> None:
+    words = st.text("ab/%", min_size=4, max_size=40)
+    known = data.draw(st.lists(words, min_size=1, max_size=20))
+    texts = data.draw(st.lists(st.lists(st.sampled_from(known) | st.text("ab-", max_size=6), max_size=5).map("".join)))
+    secrets = Secrets()
+    secrets.add(*known)
+    forms = {form for word in known for form in (word, quote(word, safe=""))}
+    assert secrets.scrub({"texts": texts, "number": 5}) == remove_values({"texts": texts, "number": 5}, forms)
+
+
+def test_a_text_costs_by_its_length_and_not_by_the_number_of_secrets() -> None:
+    secrets = Secrets()
+    for number in range(20_000):
+        secrets.add_link(f"https://host/safedownload/p.zip?token={random.Random(number).getrandbits(384):096x}%3D%3D")
+    result = {"packages": [{"sha256": random.Random(number).randbytes(32).hex()} for number in range(20_000)]}
+    began = time.process_time()
+    assert secrets.scrub(result) == result
+    # Looking for each of them in each text takes ten minutes.
+    assert time.process_time() - began < 20
 
 
 def test_threads_may_add_while_others_scrub() -> None:

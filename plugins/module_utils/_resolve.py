@@ -105,7 +105,8 @@ def resolve(api: Api, names: t.Sequence[Name], on_ambiguous: str) -> list[Resolv
     wanted = {(name.kind, name.value): name for name in names}
     found: dict[str, Machine] = {}
     _load(api, found, [_term(name) for name in wanted.values()])
-    fits = {key: _fitting(name, found) for key, name in wanted.items()}
+    index = _index(found.values())
+    fits = {key: _fitting(name, found, index) for key, name in wanted.items()}
     for key, name in wanted.items():
         if name.kind == IP and not fits[key]:
             # Not its last address any more, but perhaps its address within the last minutes.
@@ -167,10 +168,11 @@ def search(api: Api, names: t.Sequence[Name]) -> tuple[list[dict[str, t.Any]], l
     )
     found: dict[str, Machine] = {}
     _keep(found, rows.values())
+    index = _index(found.values())
     ordered: dict[str, dict[str, t.Any]] = {}
     missing = []
     for name in names:
-        fitting = _fitting(name, found)
+        fitting = _fitting(name, found, index)
         ordered.update((machine.id, rows[machine.id]) for machine in fitting)
         if not fitting:
             missing.append(name.asked)
@@ -228,19 +230,26 @@ def _keep(found: dict[str, Machine], rows: t.Iterable[object]) -> None:
         found[machine.id] = machine
 
 
-def _fitting(name: Name, found: dict[str, Machine]) -> list[Machine]:
+def _index(machines: t.Iterable[Machine]) -> dict[tuple[str, str], list[Machine]]:
+    """The machines by everything that may name them, apart from their ID."""
+    index: dict[tuple[str, str], list[Machine]] = {}
+    for machine in machines:
+        dns_name = (machine.dns_name or "").lower().rstrip(".")
+        keys = {
+            (ENTRA_ID, (machine.aad_device_id or "").lower()),
+            (IP, (machine.last_ip or "").lower()),
+            (DNS_NAME, dns_name),
+            (DNS_NAME, dns_name.partition(".")[0]),
+        }
+        for key in keys:
+            index.setdefault(key, []).append(machine)
+    return index
+
+
+def _fitting(name: Name, found: dict[str, Machine], index: dict[tuple[str, str], list[Machine]]) -> list[Machine]:
     if name.kind == DEVICE_ID:
         return [found[name.value]] if name.value in found else []
-    return [machine for machine in found.values() if _fits(name, machine)]
-
-
-def _fits(name: Name, machine: Machine) -> bool:
-    if name.kind == ENTRA_ID:
-        return (machine.aad_device_id or "").lower() == name.value
-    if name.kind == IP:
-        return (machine.last_ip or "").lower() == name.value
-    dns_name = (machine.dns_name or "").lower().rstrip(".")
-    return dns_name == name.value or ("." not in name.value and dns_name.startswith(name.value + "."))
+    return index.get((name.kind, name.value), [])
 
 
 def _load_merge_targets(api: Api, found: dict[str, Machine], fits: dict[tuple[str, str], list[Machine]]) -> None:

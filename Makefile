@@ -109,6 +109,10 @@ faults-short: $(RUNTIME)/.ready tree ## some faults of every kind
 report-check: $(RUNTIME)/.ready tree ## the report of 2,000 devices in headless Chromium, if there is one
 	@$(WITH_PYTHON) tests/report/run $(CACHE)/report
 
+.PHONY: bench
+bench: $(RUNTIME)/.ready tree ## what a fleet costs in time, calls, CPU and memory, beside its targets
+	@$(WITH_PYTHON) tests/benchmark/run $(ARGS)
+
 # The tests need a collection that only Galaxy has, and a package of an index; it is no requirement of this collection.
 .PHONY: awx
 awx: $(AWX)/.ready tree ## what AWX is set up with, and jobs as AWX runs them

@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, secops.defender contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role costs the control node for each device, from ansible-playbook's start to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from figures import Figure
+from processes import Usage, play_file, playbook
+from tenant import Tenant, fleet
+
+_HOSTS = 500
+_SUBJECT = f"Playbook, {_HOSTS} hosts"
+
+
+def measure(work: Path) -> list[Figure]:
+    with Tenant(work, fleet(_HOSTS)) as tenant:
+        variables = {
+            "collect_package_comment": "Benchmark",
+            "collect_package_dest": str(tenant.work / "evidence"),
+            "collect_package_max_machines": 0,
+            "collect_package_poll_interval": tenant.poll_interval,
+            "collect_package_quotas": tenant.quotas,
+        }
+        empty = _run(tenant, play_file("empty.yml"), {})
+        whole = _run(tenant, "secops.defender.collect", variables)
+        stored = len(list(tenant.work.glob("evidence/*/*.zip")))
+    if stored != _HOSTS:
+        raise RuntimeError(f"{stored} packages were stored, not {_HOSTS}")
+    return [
+        Figure(_SUBJECT, "CPU for each device", whole.cpu / _HOSTS * 1000, "ms", most=25),
+        Figure(_SUBJECT, "CPU for each host of an empty play", empty.cpu / _HOSTS * 1000, "ms"),
+        Figure(_SUBJECT, "wall time with hardly any quota", whole.wall, "s"),
+    ]
+
+
+def _run(tenant: Tenant, play: str, variables: dict[str, object]) -> Usage:
+    process = playbook(tenant, Path(play).stem, play, tenant.names, 5, variables)
+    usage = process.wait()
+    if usage.status:
+        raise RuntimeError(process.log.read_text(encoding="utf-8", errors="replace"))
+    return usage

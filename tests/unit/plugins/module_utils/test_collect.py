@@ -875,6 +875,22 @@ def test_a_package_that_another_run_is_downloading_is_waited_for_without_asking_
     assert begun["pc0000"].package
 
 
+def test_a_package_that_another_run_is_downloading_costs_the_others_no_link(world: World, tmp_path: Path) -> None:
+    names = _names(5)
+    theirs, *_others = [world.act(name, age=600.0, collect=90.0) for name in names]
+    folder = _evidence.Folder(str(tmp_path), world.clock)
+    final = folder.place(world.machine(names[0]), _collect.Action.from_api(world.entity(theirs)))
+    final.parent.mkdir()
+    lock = _evidence._locked(final.with_suffix(".zip.part"))
+    lock.__enter__()
+    world.clock.at(world.clock.now + 400, lambda: lock.__exit__(None, None, None))
+    begun = run(world, names, tmp_path, reuse_within=3600.0, poll_interval=5.0)
+    assert not errors(begun)
+    links = world.times("package_link")
+    assert world.subjects("package_link") == [*names[1:], names[0]]
+    assert links[3] - links[0] < 65
+
+
 def test_an_altered_package_fails_its_device_and_is_not_touched(world: World, tmp_path: Path) -> None:
     for name in _names(2):
         world.act(name, age=600.0, collect=90.0)

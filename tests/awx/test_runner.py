@@ -78,12 +78,13 @@ class Jobs:
         hosts = private_data / "inventory" / "hosts"
         hosts.write_text(f"#!{sys.executable}\nprint({json.dumps(inventory)!r})\n")
         hosts.chmod(0o700)
+        meta = {"job_id": self.count, "job_launch_type": "manual", "user_name": "analyst"}
         extra_vars = {
             **rules.parse_vars(row["extra_vars"]),
             **self.tenant_variables,
             **answers,
             "defender_evidence_dir": str(self.evidence),
-            "awx_user_name": "analyst",
+            **{f"{prefix}_{name}": value for prefix in ("awx", "tower") for name, value in meta.items()},
         }
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
@@ -223,11 +224,11 @@ def test_a_fleet_is_collected_from(
     job = jobs.run("Defender: Collect", answers, by_secret, inventory=inventory)
     assert job.status == "failed" and job.failed_hosts() == {"old.contoso.com"}, job.stdout
     assert len(list((jobs.evidence / "4711").glob("*/*.zip"))) == 8
-    assert job.artifacts["defender_evidence_folder"] == str(jobs.evidence / "4711")
-    assert job.artifacts["defender_devices_asked"] in (9, "9")
-    assert job.artifacts["defender_devices_failed"] == ["old.contoso.com"]
-    assert len(job.artifacts["defender_packages"]) == 8
-    assert all(len(digest) == 64 for digest in job.artifacts["defender_packages"].values())
+    (summary,) = job.artifacts["collect_package_summary"]
+    assert (summary["requested"], summary["downloaded"], summary["failed"]) == (9, 8, 1)
+    assert summary["failed_hosts"] == {"OsPlatformNotSupported": ["old.contoso.com"]}
+    report = Path(summary["report"]["html"])
+    assert report.parent == jobs.evidence / "4711" and report.exists()
     log = (jobs.evidence / "4711" / "custody.jsonl").read_text()
     assert "4711: ransom note" in log and '"awx_job_id":' in log
     assert simulator.throttled() == {}
@@ -241,7 +242,8 @@ def test_a_limit_and_young_packages_start_nothing(
     answers = {"defender_incident": "4711", "defender_reason": "ransom note"}
     job = jobs.run("Defender: Collect", answers, by_azure, inventory=inventory, limit="tag_tier0")
     assert job.status == "successful", job.stdout
-    assert job.artifacts["defender_devices_asked"] in (3, "3") and simulator.accepted_starts() == before
+    (summary,) = job.artifacts["collect_package_summary"]
+    assert summary["requested"] == 3 and simulator.accepted_starts() == before
     assert_no_secret(job, simulator)
 
 

@@ -506,10 +506,10 @@ class Fleet:
         self._next_poll = now + self.options.poll_interval
         try:
             actions = flight.result()
-        except AuthError as failure:
-            self.fatal = failure
-            return
         except DefenderError as failure:
+            if _concerns_all(failure):
+                self.fatal = failure
+                return
             self._poll_trouble = failure.message
             self.observer.trouble(f"{failure.message} Asking again in {self.options.poll_interval:g} seconds.")
             return
@@ -745,7 +745,7 @@ class Fleet:
 
     def _fail(self, device: Device, error: DefenderError, ended: bool = True) -> None:
         """ended: the request is over. Otherwise the next run with the same dest takes it up again."""
-        if isinstance(error, AuthError) or error.code == "DiskFull":
+        if _concerns_all(error):
             self.fatal = error
             return
         device.error = error
@@ -830,6 +830,11 @@ class Fleet:
         budget = self.api.session.budget
         packages = counts["to_start"] + counts["running"] + counts["ready"] if self.folder else 0
         return budget.forecast(COLLECT, len(self._starts)), budget.forecast(PACKAGE_LINK, packages)
+
+
+def _concerns_all(failure: DefenderError) -> bool:
+    """Whether every further device would meet it too: no token, one that is refused although it is new (401), a full disk."""
+    return isinstance(failure, AuthError) or failure.code in ("Unauthorized", "DiskFull")
 
 
 def _refused_for_good(failure: DefenderError) -> bool:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ansible_collections.secops.defender.plugins.module_utils import _collect, _custody, _evidence, _tasks
 from ansible_collections.secops.defender.plugins.module_utils._errors import (
     AuthError,
+    DefenderError,
     NetworkError,
     PackageBroken,
     ServiceError,
@@ -722,17 +723,18 @@ def test_the_order_of_starts_survives_a_network_trouble(world: World) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["collect", "machine_actions", "package_link"])
+@pytest.mark.parametrize("failure", [AuthError("The app was disabled."), from_reply(401, None, "do anything")])
 def test_a_token_that_is_refused_ends_all_and_everything_can_be_resumed(
-    world: World, tmp_path: Path, endpoint: str
+    world: World, tmp_path: Path, endpoint: str, failure: DefenderError
 ) -> None:
     begun = prepare(world, _names(5), tmp_path)
     since = 0.0 if endpoint == "collect" else 30.0
-    fault = world.fault(endpoint, AuthError("The app was disabled."), left=-1, since=world.clock.now + since)
+    fault = world.fault(endpoint, failure, left=-1, since=world.clock.now + since)
     if endpoint == "collect":
         fault.machine = "pc0003"
     _finish(begun)
-    assert isinstance(begun.fleet.fatal, AuthError)
-    assert set(errors(begun).values()) == {"AuthenticationFailed"}
+    assert begun.fleet.fatal
+    assert set(errors(begun).values()) == {failure.code}
     assert all(device.phase == "done" for device in begun.devices)
     world.faults.clear()
     world.clock.restart()

@@ -55,7 +55,7 @@ class Secrets:
                 for start in range(len(text) - _HEAD + 1):
                     found.update(self._long.get(text[start : start + _HEAD], ()))
         # The longest first: one that is a part of another must not leave the rest of it behind.
-        return remove_values(value, sorted(found, key=len, reverse=True))
+        return remove_values(value, sorted(sorted(found), key=len, reverse=True))
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

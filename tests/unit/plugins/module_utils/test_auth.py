@@ -246,7 +246,7 @@ def test_an_opaque_token_is_left_to_the_service() -> None:
          "The access token ends at 1970-01-01T02:46:40Z, but the work ahead takes until 1970-01-01T02:46:41Z at the soonest.", "app's credentials"),
         ({**GOOD, "roles": ["Machine.Read.All"]}, 0.0, "MissingPermission",
          "The token lacks the application permission Machine.CollectForensics; it has Machine.Read.All.",
-         "Add Machine.CollectForensics of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent."),
+         "Add Machine.CollectForensics of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent"),
         ({**GOOD, "roles": ["Machine.CollectForensics"]}, 0.0, "MissingPermission",
          "lacks the application permission Machine.Read.All or Machine.ReadWrite.All; it has Machine.CollectForensics.", "Add Machine.Read.All of"),
         ({"aud": PUBLIC}, 0.0, "MissingPermission", "it has none.", "admin consent"),

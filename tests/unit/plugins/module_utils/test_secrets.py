@@ -83,7 +83,9 @@ def test_scrubbing_finds_what_a_look_for_each_secret_would(data: st.DataObject) 
     secrets = Secrets()
     secrets.add(*known)
     forms = {form for word in known for form in (word, quote(word, safe=""))}
-    assert secrets.scrub({"texts": texts, "number": 5}) == remove_values({"texts": texts, "number": 5}, forms)
+    value = {"texts": texts, "number": 5}
+    # In one order: where secrets overlap, what is left depends on which is replaced first.
+    assert secrets.scrub(value) == remove_values(value, sorted(sorted(forms), key=len, reverse=True))
 
 
 def test_a_text_costs_by_its_length_and_not_by_the_number_of_secrets() -> None:

@@ -269,7 +269,8 @@ def check_claims(
             raise AuthError(
                 f"The token lacks the {kind} permission {' or '.join(names)}; it has "
                 f"{', '.join(sorted(held)) if held else 'none'}.",
-                advice=f"Add {names[0]} of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent. "
+                advice=f"Add {names[0]} of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent "
+                "(to a managed identity: assign the app role). "
                 "Starting a collection needs Machine.CollectForensics; finding devices, following actions and getting "
                 "package links need Machine.Read.All or Machine.ReadWrite.All." + extra,
                 code="MissingPermission",
@@ -478,6 +479,12 @@ def _poll(app: t.Any, flow: dict[str, t.Any], clock: Clock, life: float) -> t.An
     )
 
 
+_IDENTITY_ADVICE = (
+    "Check that Ansible runs where the identity is, that it is assigned to this computer, and client_id, which only a "
+    "user-assigned identity needs."
+)
+
+
 def _managed_identity(options: t.Mapping[str, t.Any], where: Endpoints, http: Http) -> _Fetch:
     msal = _import_msal()
     client_id = options.get("client_id")
@@ -495,7 +502,7 @@ def _managed_identity(options: t.Mapping[str, t.Any], where: Endpoints, http: Ht
             reply = clients[0].acquire_token_for_client(resource=where.audience)
         except _failures(msal) as failure:
             reply = {"error_description": str(failure)}
-        return _accepted(reply, who)
+        return _accepted(reply, who, _IDENTITY_ADVICE)
 
     return fetch
 
@@ -561,9 +568,19 @@ SIGN_IN_ADVICE: dict[str, str] = {
     "AADSTS700027": "Upload this certificate to the app registration (Certificates & secrets), or give the one that is there.",
     "AADSTS500011": "Check audience and cloud: the tenant does not know this API. It appears with the first Defender for Endpoint licence.",
     "AADSTS70021": "Check the app's federated credential: issuer, subject and audience must match the token file's.",
+    "AADSTS700211": "Check the app's federated credential: its issuer is not that of the token file.",
+    "AADSTS700212": "Check the app's federated credential: its audience is not that of the token file (api://AzureADTokenExchange).",
+    "AADSTS700213": "Check the app's federated credential: its subject is not that of the token file.",
+    "AADSTS50027": "Check federated_token_file: what is in it is no token that Entra ID understands.",
+    "AADSTS50013": "Check federated_token_file and the keys of its issuer: the signature is not valid, or the token has expired.",
     "AADSTS700024": "Check this computer's clock: the assertion is outside its time range.",
+    "AADSTS50034": "Check username and tenant: there is no such user in this tenant.",
     "AADSTS50126": "Check username and password.",
+    "AADSTS50053": "The account is locked after wrong passwords: wait, or have it unlocked.",
+    "AADSTS50055": "The password has expired: the user must change it in a browser first.",
+    "AADSTS50057": "The user's account is disabled.",
     "AADSTS50076": "This user must use a second factor, which a playbook cannot: use an app (client secret, certificate, managed identity).",
+    "AADSTS50079": "This user must set up a second factor, which a playbook cannot use: use an app (client secret, certificate, managed identity).",
     "AADSTS53003": "A Conditional Access policy blocks this sign-in: allow this app from this address, or sign in from elsewhere.",
     "AADSTS7000112": "The app is disabled in the tenant: enable it under Enterprise applications.",
     "AADSTS65001": "Grant admin consent to the app's permissions.",
@@ -573,8 +590,15 @@ SIGN_IN_ADVICE: dict[str, str] = {
 }
 
 
-def _accepted(reply: t.Any, who: str) -> tuple[str, float]:
-    """The token and its life in seconds from a token endpoint's reply; raises AuthError for a refusal."""
+def _accepted(
+    reply: t.Any,
+    who: str,
+    otherwise: str = "Check tenant, client_id and the credential, and that cloud is the tenant's.",
+) -> tuple[str, float]:
+    """The token and its life in seconds from a token endpoint's reply; raises AuthError for a refusal.
+
+    otherwise: the advice for a refusal that has none of its own.
+    """
     if isinstance(reply, dict) and isinstance(reply.get("access_token"), str):
         return reply["access_token"], float(reply.get("expires_in") or 3599)
     reply = reply if isinstance(reply, dict) else {}
@@ -584,7 +608,7 @@ def _accepted(reply: t.Any, who: str) -> tuple[str, float]:
     code = sentence.split(":", 1)[0] if sentence.startswith("AADSTS") else "AuthenticationFailed"
     raise AuthError(
         f"Failed to sign in as {who}: {sentence}.",
-        advice=SIGN_IN_ADVICE.get(code, "Check tenant, client_id and the credential, and that cloud is the tenant's."),
+        advice=SIGN_IN_ADVICE.get(code, otherwise),
         code=code,
         tracking_id=reply.get("trace_id") or reply.get("correlation_id"),
     )

@@ -58,7 +58,7 @@ class SetUp:
         variables.write_text(json.dumps({**self.variables, **changes}))
         self.awx.calls.clear()
         done = subprocess.run(
-            ["ansible-playbook", "secops.defender.awx_setup", "-i", "localhost,", "-e", f"@{variables}", *arguments],
+            ["ansible-playbook", "secops.defender.awx_setup", "-e", f"@{variables}", *arguments],
             env={
                 **bare_environment(self.folder),
                 "ANSIBLE_PIPELINING": "1",

@@ -27,13 +27,13 @@ from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_wo
 from simulator import Device, Simulator
 
 # Small, so that every byte of them can be tried.
-EVENTS = 17
+EVENTS = 19
 DEVICES = [Device(f"pc0{number}.contoso.com", package_size=3000 + number) for number in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What a run has left: three packages. Nobody may change it; see copy_of."""
+    """What a run has left: three packages and a report. Nobody may change it; see copy_of."""
     home = tmp_path_factory.mktemp("evidence")
     clock = VirtualClock()
     simulator = Simulator(DEVICES, clock=clock.wall).start()
@@ -46,6 +46,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             comment="Alert 4711",
             dest=str(folder),
             quota_dir=str(home / "quota"),
+            report=True,
         )
         assert result["summary"]["downloaded"] == 3, result["msg"]
         yield folder
@@ -253,7 +254,7 @@ def test_no_log_and_an_empty_one(folder: Path, log: Path) -> None:
     log.unlink()
     report = verify(folder)
     assert _verify.MISSING in kinds(report) and report.head is None
-    assert len([finding for finding in report.findings if finding.kind == _verify.NOT_RECORDED]) == 6
+    assert len([finding for finding in report.findings if finding.kind == _verify.NOT_RECORDED]) == 8
 
 
 @pytest.mark.parametrize("garbage", [b"[" * 200_000, b"\xff\xfe", b"{}", b'{"seq":"1"}', b"null", b""])
@@ -484,7 +485,7 @@ def test_a_whole_line_without_its_end_is_torn_too(folder: Path, log: Path, clock
 
 
 def test_a_repair_that_was_cut_short_itself(folder: Path, log: Path, clock: VirtualClock) -> None:
-    log.write_bytes(log.read_bytes()[:-40] + b'\n{"seq":17,"time":"2027-0')
+    log.write_bytes(log.read_bytes()[:-40] + b'\n{"seq":19,"time":"2027-0')
     assert _verify.TORN in kinds(verify(folder))
     carry_on(folder, clock)
     report = verify(folder)

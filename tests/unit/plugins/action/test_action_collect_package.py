@@ -63,7 +63,10 @@ def _plugin(args: dict[str, Any], **task: Any) -> ActionModule:
         diff=False,
         become=False,
     )
-    return ActionModule(stub, Unreachable(), PlayContext(), None, Templar(), None)
+    plugin = ActionModule(stub, Unreachable(), PlayContext(), None, Templar(), None)
+    # The loader gives a plugin its name; ansible-core before 2.19 puts it into messages.
+    plugin._load_name = stub.action
+    return plugin
 
 
 def _args(**more: Any) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_what_failed_comes_first_with_reason_advice_and_tracking_id() -> None:
 def test_a_collected_device_has_hash_size_path_and_times() -> None:
     device = sample.device(1, "good.contoso.com", failed=False)
     text = Reader(_page([device])).text
-    assert device["package"]["sha256"] in text
+    assert device["machine_id"] in text and device["package"]["sha256"] in text
     assert f"{device['package']['size']:,} bytes" in text
     assert device["package"]["path"].removeprefix(sample.DEST + "/") in text
     assert sample.DEST + "/good" not in text

@@ -42,8 +42,11 @@ def raised() -> set[str]:
     for path in (TOP / "plugins").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             value = None
-            if isinstance(node, ast.keyword) and node.arg == "code" or isinstance(node, ast.Assign) and any(
-                isinstance(target, ast.Name) and target.id == "code" for target in node.targets
+            if (
+                isinstance(node, ast.keyword)
+                and node.arg == "code"
+                or isinstance(node, ast.Assign)
+                and any(isinstance(target, ast.Name) and target.id == "code" for target in node.targets)
             ):
                 value = node.value
             if value is not None and not isinstance(value, ast.Call):

@@ -25,9 +25,7 @@ SHORTEST = 8
 def issued(path: str) -> list[str]:
     facts = json.loads(Path(path).read_text(encoding="utf-8"))
     context = ssl.create_default_context(cafile=facts["ca_path"])
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     with opener.open(facts["api_url"] + "/_simulator/secrets") as reply:
         return list(json.load(reply))
 
@@ -43,7 +41,9 @@ def spellings(secret: str) -> set[bytes]:
 def main() -> None:
     simulator, more, *paths = sys.argv[1:]
     secrets = issued(simulator) + json.loads(more)
-    wanted = {form: number for number, secret in enumerate(secrets) for form in spellings(secret) if len(secret) >= SHORTEST}
+    wanted = {
+        form: number for number, secret in enumerate(secrets) for form in spellings(secret) if len(secret) >= SHORTEST
+    }
     files = [
         file
         for path in map(Path, paths)

@@ -508,7 +508,7 @@ def test_cache(tenant: Simulator, files: t.Any, cached: dict[str, t.Any], tmp_pa
     assert {name: host.vars for name, host in first.hosts.items()} == {
         name: host.vars for name, host in second.hosts.items()
     }
-    # Refreshed (ansible-inventory --flush-cache, meta: refresh_inventory): read anew, and kept anew.
+    # Refreshed (ansible-playbook --flush-cache, meta: refresh_inventory): read anew, and kept anew.
     files.read(path, cache=False)
     assert listed(tenant) > 0
     files.read(path)
@@ -602,6 +602,10 @@ def test_first_filled_variable_wins(tenant: Simulator, files: t.Any, monkeypatch
 def test_file_wins_over_the_environment(tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEFENDER_CLIENT_SECRET", "wrong")
     assert len(names(files.load(secret=tenant.client_secret))) == 2
+
+
+def test_blank_option_counts_as_unset(tenant: Simulator, files: t.Any) -> None:
+    assert len(names(files.load(client_secret="", tenant=" ", region="", username=None, timeout="{{ '' }}"))) == 2
 
 
 def test_environment_is_no_template(tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:

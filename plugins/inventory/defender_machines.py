@@ -91,41 +91,45 @@ seealso:
 """
 
 EXAMPLES = r"""
-# Every device that the app may see. Tenant, client ID and secret are in the environment:
-# DEFENDER_TENANT, DEFENDER_CLIENT_ID, DEFENDER_CLIENT_SECRET.
+# The shortest one: every device that the app may see. Tenant, client ID and secret are in the environment
+# (DEFENDER_TENANT, DEFENDER_CLIENT_ID, DEFENDER_CLIENT_SECRET).
+#
+# plugin: secops.defender.defender_machines
+#
+# One for each common wish (by tag, by risk, by operating system, by device group, only active) is in the collection's folder
+# docs/examples/inventory. And here is nearly all that can be said:
+
 plugin: secops.defender.defender_machines
 
----
-# Devices of an incident, by the tag they were given, grouped by operating system (os_Windows11, os_macOS ...).
-plugin: secops.defender.defender_machines
-tag: incident-4711
-keyed_groups:
-  - key: defender_os_platform
-    prefix: os
-
----
-# What is active, at high risk, and belongs to one device group; short names; credentials from files.
-plugin: secops.defender.defender_machines
+# Who asks. These options may hold Jinja.
 tenant: contoso.onmicrosoft.com
 client_id: 00000000-1111-2222-3333-444444444444
 client_secret: "{{ lookup('ansible.builtin.file', '/run/secrets/defender') }}"
+
+# Which devices: what the service can compare, and what only Ansible can.
 filter: healthStatus eq 'Active' and riskScore eq 'High'
+tag: tier0
 include:
   - defender_rbac_group_name == 'Workstations'
 exclude:
   - defender_merged_into_machine_id is not none
   - "'do-not-touch' in defender_machine_tags"
+
+# What they are called: the short name.
 hostnames:
   - (defender_computer_dns_name or '').split('.')[0]
+
+# Groups and further variables.
+keyed_groups:
+  - key: defender_os_platform
+    prefix: os
 groups:
   servers: defender_os_platform.startswith('WindowsServer')
 compose:
   ansible_host: defender_last_ip_address
 strict: true
 
----
 # The list is kept for ten minutes; ansible-playbook --flush-cache reads it anew.
-plugin: secops.defender.defender_machines
 cache: true
 cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.ansible/defender-inventory

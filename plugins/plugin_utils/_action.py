@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible import constants as C
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -39,7 +40,11 @@ class DefenderAction(ActionBase):
         if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
-        validation, options = self.validate_argument_spec(self.SPEC, **self.RULES)
+        try:
+            validation, options = self.validate_argument_spec(self.SPEC, **self.RULES)
+        except AnsibleActionFail as failure:
+            # From ansible-core 2.19 on it comes with the task's arguments, to be shown, and secrets among them.
+            raise AnsibleActionFail(failure.message) from None
         secrets = Secrets()
         secrets.add(*validation._no_log_values)
         reporter = DisplayReporter(Display(), secrets)

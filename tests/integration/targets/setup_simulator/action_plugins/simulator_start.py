@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from pathlib import Path
@@ -25,7 +26,7 @@ _PATIENCE = 60.0
 
 
 class ActionModule(ActionBase):
-    """Options: state_dir, fleet (a dictionary as in a fleet file), and any option of the simulator's command line.
+    """Options: below (the folder for its state), fleet (a dictionary as in a fleet file), and what its command line takes.
 
     The simulator ends with this ansible-playbook, however that ends, because it watches the process.
     """
@@ -35,8 +36,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         options = dict(self._task.args)
-        state = Path(options.pop("state_dir"))
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Of its own: the one of the target before may be about to end, and takes its simulator.json away then.
+        state = Path(tempfile.mkdtemp(prefix="simulator-", dir=options.pop("below")))
         fleet = state / "fleet.yml"
         # JSON is YAML. The round trip leaves nothing but plain values of what templating gave.
         fleet.write_text(json.dumps(options.pop("fleet")), encoding="utf-8")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.secops.defender.plugins.module_utils._queries import access_token
@@ -20,10 +19,11 @@ class ActionModule(DefenderAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         if self._task.async_val and boolean(self._task.args.get("return_token", False), strict=False):
-            raise AnsibleActionFail(
-                "return_token is not possible with async: the result of such a task is kept in a file, and shown by whoever "
-                "asks for it. Take out one of the two."
-            )
+            return {
+                "failed": True,
+                "msg": "return_token is not possible with async: the result of such a task is kept in a file, and shown by "
+                "whoever asks for it. Take out one of the two.",
+            }
         result = super().run(tmp, task_vars)
         if "access_token" in result:
             # A module could not ask for this itself: Ansible takes it out of what modules return.

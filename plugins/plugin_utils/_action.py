@@ -43,8 +43,9 @@ class DefenderAction(ActionBase):
         try:
             validation, options = self.validate_argument_spec(self.SPEC, **self.RULES)
         except AnsibleActionFail as failure:
-            # From ansible-core 2.19 on it comes with the task's arguments, to be shown, and secrets among them.
-            raise AnsibleActionFail(failure.message) from None
+            # It would be shown with the task's arguments, secrets among them (ansible-core 2.19 on), or with a traceback.
+            result.update(failed=True, msg=failure.message)
+            return result
         secrets = Secrets()
         secrets.add(*validation._no_log_values)
         reporter = DisplayReporter(Display(), secrets)

@@ -67,12 +67,8 @@ class Api:
         """Machines seen with an internal IP within 15 minutes of a moment, seconds since 1970 (Find devices by internal IP API)."""
         stamp = datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         path = f"/api/machines/findbyip(ip='{quote(ip, safe=':.')}',timestamp={stamp})"
-        return self._found("find_by_ip", path, f"find the device with IP {ip}")
-
-    def machines_by_tag(self, tag: str) -> list[dict[str, t.Any]]:
-        """Machines with exactly this tag (Find devices by tag API)."""
-        params = {"tag": tag, "useStartsWithFilter": "false"}
-        return self._found("find_by_tag", "/api/machines/findbytag", f"find devices with tag {tag}", params)
+        rows: list[dict[str, t.Any]] = self._rows("find_by_ip", path, f"find the device with IP {ip}")["value"]
+        return rows
 
     def collections(
         self, *, since: float | None = None, machine_id: str | None = None, doing: str = "list machine actions"
@@ -132,12 +128,6 @@ class Api:
                 advice="Nothing was sent there. If Microsoft has added a download host, report it to this collection.",
             )
         return link
-
-    def _found(
-        self, endpoint: str, path: str, doing: str, params: dict[str, str] | None = None
-    ) -> list[dict[str, t.Any]]:
-        rows: list[dict[str, t.Any]] = self._rows(endpoint, path, doing, params)["value"]
-        return rows
 
     def _rows(self, endpoint: str, path: str, doing: str, params: dict[str, str] | None = None) -> dict[str, t.Any]:
         # The service answers 404 where others answer an empty list.

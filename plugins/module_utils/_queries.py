@@ -86,14 +86,6 @@ def machine_variables(row: dict[str, t.Any]) -> dict[str, t.Any]:
     return {**snake_case(row), "machine_id": str(row["id"]).lower()}
 
 
-def list_machines(api: Api, tag: str | None, query: str | None) -> list[dict[str, t.Any]]:
-    """Machines by tag, by OData filter, or all; by both, those of the filter that have the tag. Raises what Api raises."""
-    if tag and not query:
-        return [row for row in api.machines_by_tag(tag) if isinstance(row, dict) and row.get("id")]
-    rows = api.machines(query)
-    return [row for row in rows if tag in (row.get("machineTags") or [])] if tag else rows
-
-
 def machine_info(
     options: t.Mapping[str, t.Any], check_mode: bool, reporter: Reporter, secrets: Secrets, clock: Clock | None = None
 ) -> dict[str, t.Any]:
@@ -108,7 +100,7 @@ def machine_info(
             rows, missing = search(api, names)
         else:
             try:
-                rows = list_machines(api, options["tag"], options["filter"])
+                rows = api.every_machine(options["filter"], options["tag"])
             except ServiceError as failure:
                 if failure.status == 400 and options["filter"]:
                     failure.advice = (

@@ -149,7 +149,7 @@ def test_nothing_there_is_an_empty_list() -> None:
         lambda api: api.machines(),
         lambda api: api.actions(),
         lambda api: api.machines_by_ip("10.0.0.1", 1e9),
-        lambda api: api.machines_by_tag("x"),
+        lambda api: api.every_machine(tag="x"),
     ):
         api, _session = scripted(NotFound("Not found.", status=404))
         assert ask(api) == []
@@ -169,7 +169,7 @@ def test_wrong_shapes(body: Any, simulate: Simulate, connect: Connect) -> None:
     for ask in (
         api.machines,
         api.actions,
-        lambda: api.machines_by_tag("x"),
+        lambda: api.every_machine(tag="x"),
         lambda: api.machines_by_ip("10.0.0.1", 1e9),
     ):
         with pytest.raises(ReplyLost, match="not what it should be"):
@@ -185,8 +185,8 @@ def test_machines_by_ip_and_tag(simulate: Simulate, connect: Connect, clock: Vir
     assert [row["computerDnsName"] for row in api.machines_by_ip("10.1.2.3", clock.wall())] == ["pc01"]
     assert [row["computerDnsName"] for row in api.machines_by_ip("fe80::1", clock.wall())] == ["pc02"]
     assert api.machines_by_ip("10.9.9.9", clock.wall()) == []
-    assert [row["computerDnsName"] for row in api.machines_by_tag("tier 0 & more")] == ["pc01"]
-    assert api.machines_by_tag("tier") == []
+    assert [row["computerDnsName"] for row in api.every_machine(tag="tier 0 & more")] == ["pc01"]
+    assert api.every_machine(tag="tier") == []
 
 
 def test_an_ip_cannot_break_out_of_the_path(clock: VirtualClock) -> None:

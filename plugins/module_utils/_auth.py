@@ -119,7 +119,7 @@ class Claims:
             decoded = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
             if not isinstance(decoded, dict):
                 raise ValueError("no object")
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, RecursionError):
             return cls(None, None, False, None, None, None)
         roles, scopes = decoded.get("roles"), decoded.get("scp")
         permissions = (
@@ -127,14 +127,18 @@ class Claims:
             if isinstance(scopes, str)
             else tuple(map(str, roles if isinstance(roles, list) else ()))
         )
-        expires = decoded.get("exp")
+        try:
+            expires = float(decoded["exp"])
+            iso(expires)
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
+            expires = None
         return cls(
             audience=decoded["aud"] if isinstance(decoded.get("aud"), str) else None,
             permissions=permissions,
             delegated=isinstance(scopes, str),
             tenant=decoded.get("tid"),
             app_id=decoded.get("appid") or decoded.get("azp"),
-            expires=float(expires) if isinstance(expires, (int, float)) else None,
+            expires=expires,
         )
 
     def permits(self, permission: str) -> bool:
@@ -300,8 +304,9 @@ def _failures(msal: t.Any) -> tuple[type[Exception], ...]:
 class _Wire:
     """What msal sends with: our session, its patience, and the last refusal, which msal itself does not always show."""
 
-    def __init__(self, http: Http, login_url: str = "") -> None:
+    def __init__(self, http: Http, login_url: str = "", proxied: bool = True) -> None:
         self._http = http
+        self._proxied = proxied
         self._login = urlsplit(login_url)
         self.refusal: dict[str, t.Any] = {}
 
@@ -310,10 +315,12 @@ class _Wire:
         if self._login.port and parts.netloc == self._login.hostname:
             # msal asks for a user's realm on the standard port, whatever port the login host is on.
             url = urlunsplit(parts._replace(netloc=self._login.netloc))
-        return self._keep(self._http.patient("GET", url, params=params, headers=headers))
+        return self._keep(self._http.patient("GET", url, proxied=self._proxied, params=params, headers=headers))
 
     def post(self, url: str, params: t.Any = None, data: t.Any = None, headers: t.Any = None, **kwargs: t.Any) -> t.Any:
-        return self._keep(self._http.patient("POST", url, params=params, data=data, headers=headers))
+        return self._keep(
+            self._http.patient("POST", url, proxied=self._proxied, params=params, data=data, headers=headers)
+        )
 
     def close(self) -> None:
         pass
@@ -496,9 +503,10 @@ def _managed_identity(options: t.Mapping[str, t.Any], where: Endpoints, http: Ht
 
     def fetch(force: bool) -> tuple[str, float]:
         try:
-            # There is no way past a client's cache: a new client has an empty one.
+            # There is no way past a client's cache: a new client has an empty one. No proxy can reach this computer's own
+            # address for identities.
             if force or not clients:
-                clients[:] = [msal.ManagedIdentityClient(identity, http_client=_Wire(http))]
+                clients[:] = [msal.ManagedIdentityClient(identity, http_client=_Wire(http, proxied=False))]
             reply = clients[0].acquire_token_for_client(resource=where.audience)
         except _failures(msal) as failure:
             reply = {"error_description": str(failure)}

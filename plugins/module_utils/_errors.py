@@ -12,6 +12,11 @@ from __future__ import annotations
 import typing as t
 
 
+def printable(text: str) -> str:
+    """A text on one line, without what would steer a terminal: names and messages come from devices and from the service."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
+
+
 class DefenderError(Exception):
     """Something a user can cause or must know of.
 
@@ -24,11 +29,11 @@ class DefenderError(Exception):
     def __init__(
         self, message: str, *, advice: str = "", code: str | None = None, tracking_id: str | None = None
     ) -> None:
-        self.message = message
-        self.advice = advice
+        self.message = printable(message)
+        self.advice = printable(advice)
         self.code = code or self.default_code
         self.tracking_id = tracking_id
-        super().__init__(message)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         tracking = f" Tracking ID: {self.tracking_id}." if self.tracking_id else ""

@@ -97,8 +97,8 @@ class Http:
         if not validate_certs:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
-    def send(self, method: str, url: str, **kwargs: t.Any) -> requests.Response:
-        """One request, no retry, no redirect.
+    def send(self, method: str, url: str, *, proxied: bool = True, **kwargs: t.Any) -> requests.Response:
+        """One request, no retry, no redirect. proxied: by the proxy that the environment names, if it names one.
 
         Raises NetworkError (TlsError) if it certainly was not processed, ReplyLost if it may have been. Neither names the
         URL's query: it may be a package link.
@@ -110,7 +110,7 @@ class Http:
                 url,
                 timeout=self._timeout,
                 verify=self._verify,
-                proxies=_environment_proxies(url),
+                proxies=_environment_proxies(url) if proxied else {},
                 allow_redirects=False,
                 **kwargs,
             )
@@ -355,9 +355,24 @@ def _never_sent(failure: BaseException) -> bool:
 
 def _json(reply: requests.Response) -> object:
     try:
-        return reply.json()
-    except ValueError:
+        decoded = reply.json()
+    except (ValueError, RecursionError):
         return None
+    # JSON can hold half a character of two, which no file and no terminal takes.
+    return _whole(decoded) if _HALF_ESCAPED.search(reply.content) else decoded
+
+
+_HALF_ESCAPED, _HALF = re.compile(rb"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
+
+
+def _whole(value: t.Any) -> t.Any:
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(each) for key, each in value.items()}
+    return value
 
 
 def retry_after(reply: requests.Response, clock: Clock) -> float | None:

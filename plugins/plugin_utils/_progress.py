@@ -15,6 +15,7 @@ import typing as t
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet, Plan
+from ansible_collections.secops.defender.plugins.module_utils._errors import printable
 from ansible_collections.secops.defender.plugins.module_utils._models import duration
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 
@@ -85,13 +86,15 @@ class DisplayReporter:
         self._say(text)
 
     def detail(self, text: str) -> None:
-        self._display.v(self._clean(text))
+        if self._display.verbosity >= 1:
+            self._display.v(self._clean(text))
 
     def http(self, text: str) -> None:
-        self._display.vvv(self._clean(text))
+        if self._display.verbosity >= 3:
+            self._display.vvv(self._clean(text))
 
     def warn(self, text: str) -> None:
-        self._display.warning(self._secrets.scrub(text))
+        self._display.warning(printable(self._secrets.scrub(text)))
 
     def end(self, sentence: str) -> None:
         """The result in a sentence. A failure is shown by Ansible itself, and so is that of a single device."""
@@ -120,7 +123,7 @@ class DisplayReporter:
 
     def _clean(self, text: str) -> str:
         # AWX shows the first kilobyte of an event.
-        return f"secops.defender: {self._secrets.scrub(text)}"[:1000]
+        return f"secops.defender: {printable(self._secrets.scrub(text))}"[:1000]
 
 
 def size(count: int) -> str:

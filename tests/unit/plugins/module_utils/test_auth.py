@@ -40,6 +40,7 @@ from ansible_collections.secops.defender.plugins.module_utils._errors import (
     NetworkError,
     OptionsError,
 )
+from ansible_collections.secops.defender.plugins.module_utils._models import iso
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._session import Http
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
@@ -204,6 +205,13 @@ def test_claims_of_any_kind(claims: dict[str, Any]) -> None:
     read = Claims.of(jwt_of(**claims))
     assert read.permissions is not None and all(isinstance(each, str) for each in read.permissions)
     assert read.audience is None or isinstance(read.audience, str)
+    assert read.expires is None or iso(read.expires)
+
+
+@pytest.mark.parametrize("expires", ["1e999", "1" + "0" * 400, "-1e17", "99999999999999", '"soon"', "null", "[1]"])
+def test_a_token_that_ends_at_no_time_is_taken_as_one_without_an_end(expires: str) -> None:
+    payload = b64url(b'{"exp": ' + expires.encode() + b"}")
+    assert Claims.of(f"a.{payload}.c").expires is None
 
 
 @given(st.text(max_size=40))
@@ -688,6 +696,13 @@ def test_managed_identity(name: str, identity: str, tenant: Simulator, sign_in: 
     tokens = sign_in(auth_source="managed_identity", tenant=None, client_id=client_id)
     works(tenant, tokens.get())
     assert tokens.claims().app_id == chosen.client_id
+
+
+def test_a_managed_identity_is_not_asked_for_through_a_proxy(
+    identity: str, tenant: Simulator, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert sign_in(auth_source="managed_identity", client_id=None).get()
 
 
 def test_after_401_the_cache_of_a_managed_identity_is_passed_over(

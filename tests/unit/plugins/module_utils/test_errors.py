@@ -50,6 +50,13 @@ def body(code: object, message: object = "Because", target: object = "6b9d-guid"
     return {"error": {"code": code, "message": message, "target": target}}
 
 
+@given(st.text())
+def test_no_error_steers_a_terminal_or_spans_lines(text: str) -> None:
+    error = from_reply(400, body("InvalidInput", f"a\x1b[2Jb\u202ec\ud800{text}"), f"start on {text}")
+    assert str(error).isprintable()
+    assert "a\ufffd[2Jb\ufffdc\ufffd" in error.message
+
+
 @pytest.mark.parametrize(("status", "code"), CODES)
 def test_every_documented_code_has_advice(status: int, code: str) -> None:
     error = from_reply(status, body(code), "start a collection on pc01")

@@ -707,3 +707,15 @@ def test_a_download_asks_for_the_bytes_as_they_are(offset: int, simulate: Simula
         assert b"".join(chunks) == b"PK"
     assert b"accept-encoding: identity\r\n" in heads[0] and b"authorization" not in heads[0]
     assert (b"range: bytes=5-\r\n" in heads[0]) is bool(offset)
+
+
+def test_half_a_character_is_replaced_and_whole_ones_stay(simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate(Device("pc01"))
+    simulator.add_fault("any", "wrong_shape", body={"value": [{"a\ud83d": ["\udc00b", "\U0001f600", 5]}]})
+    assert get(connect(simulator))["value"] == [{"a\ufffd": ["\ufffdb", "\U0001f600", 5]}]
+
+
+def test_a_reply_that_is_nested_without_end_is_no_answer() -> None:
+    reply = requests.Response()
+    reply._content = b"[" * 100_000
+    assert _session._json(reply) is None

@@ -27,6 +27,8 @@ from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
 class Screen:
     """What was shown at which verbosity, and when."""
 
+    verbosity = 4
+
     def __init__(self, clock: Any) -> None:
         self._clock = clock
         self.shown: list[tuple[float, int, str]] = []
@@ -184,6 +186,13 @@ def test_no_secret_is_shown_at_any_verbosity(reporter: DisplayReporter, screen: 
         reporter.device(device, what, text)
     assert len(screen.shown) == 8
     assert not [shown for shown in screen.shown if "s3cr3t" in shown[2]]
+
+
+def test_no_name_steers_the_terminal(reporter: DisplayReporter, screen: Screen) -> None:
+    device = Device(0, "pc01", Machine("a" * 40, "pc\x1b[2J01\n"))
+    reporter.device(device, "ready")
+    reporter.warn("pc\x1b[2J01\n")
+    assert [text.isprintable() for _at, _level, text in screen.shown] == [True, True]
 
 
 def test_a_secret_at_the_edge_of_a_long_line_is_not_shown_in_part(

@@ -689,7 +689,7 @@ class Fleet:
             "asked_for": device.asked,
             "request": device.request,
             "comment": self.options.comment,
-            "asked_by": custody.asked_by(),
+            "asked_by": folder.custody.asked_by,
         }
         asked = False
 

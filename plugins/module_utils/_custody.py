@@ -142,6 +142,7 @@ class Custody:
     def __init__(self, folder: Path, clock: Clock, read_only: bool = False) -> None:
         self.path = folder / LOG_NAME
         self.run = str(uuid.uuid4())
+        self.asked_by = asked_by()
         self.history = History()
         self._clock = clock
         self._lock = threading.Lock()

@@ -141,7 +141,8 @@ class Budget:
         Give the ticket back when asking again: who asked first is served first, in whichever process.
         """
         bucket = self._bucket(endpoint)
-        return self._with_store(lambda store: self._take(store, bucket, self.limits(endpoint), ticket))
+        limits = self.limits(endpoint)
+        return self._with_store(lambda store: _transaction(store, lambda: self._take(store, bucket, limits, ticket)))
 
     def acquire(self, endpoint: str) -> Slot:
         """A slot, waiting for it as long as it takes. Nothing is locked meanwhile."""
@@ -186,7 +187,8 @@ class Budget:
 
         def read(store: sqlite3.Connection) -> float:
             now = self._clock.monotonic()
-            return schedule(_past(store, bucket, limits, now), limits, _resumes(store, bucket, now), calls)[-1] - now
+            past, resumes = _past(store, bucket, limits, now), _resumes(store, bucket, now)
+            return schedule(past, limits, resumes, calls)[-1] - now
 
         return self._with_store(read)
 
@@ -199,8 +201,6 @@ class Budget:
         now = self._clock.monotonic()
         shortest, longest = min(limit.seconds for limit in limits), max(limit.seconds for limit in limits)
         named = {"bucket": bucket, "now": now, "old": now - longest - shortest}
-        # Rows from the future come from a damaged file: they count as just made, the safe reading.
-        store.execute("UPDATE call SET at = :now WHERE bucket = :bucket AND state != 'waiting' AND at > :now", named)
         store.execute(
             "DELETE FROM call WHERE bucket = :bucket AND at < CASE state WHEN 'waiting' THEN :now ELSE :old END", named
         )
@@ -208,8 +208,12 @@ class Budget:
             "SELECT count(*) FROM call WHERE bucket = ? AND state = 'waiting' AND id < ?",
             (bucket, ticket if ticket is not None else 1 << 62),
         ).fetchone()[0]
-        times = schedule(_past(store, bucket, limits, now), limits, _resumes(store, bucket, now), ahead + 1)
-        delay = times[-1] - now
+        resumes = _resumes(store, bucket, now)
+        # Reading the past row by row is slow beside busy threads, and is needed only where there is no room.
+        if resumes <= now and all(_used(store, bucket, limits, each, now) + ahead < each.calls for each in limits):
+            delay = 0.0
+        else:
+            delay = schedule(_past(store, bucket, limits, now), limits, resumes, ahead + 1)[-1] - now
         if delay <= 0:
             if ticket is not None:
                 store.execute("DELETE FROM call WHERE id = ?", (ticket,))
@@ -227,22 +231,22 @@ class Budget:
         return None, delay, ticket
 
     def _with_store(self, work: t.Callable[[sqlite3.Connection], t.Any]) -> t.Any:
-        """One transaction; a store that fails is replaced by one of this process alone, and the work is done there."""
+        """Some work on the store; one that fails is replaced by one of this process alone, and the work is done there."""
         with self._lock:
             try:
-                return _transaction(self._store, work)
+                return work(self._store)
             except sqlite3.Error as failure:
                 self._warn(_unshared(str(failure)))
                 with contextlib.suppress(sqlite3.Error):
                     self._store.close()
                 self._store = _open_private()
-                return _transaction(self._store, work)
+                return work(self._store)
 
 
-def _transaction(store: sqlite3.Connection, work: t.Callable[[sqlite3.Connection], t.Any]) -> t.Any:
+def _transaction(store: sqlite3.Connection, work: t.Callable[[], t.Any]) -> t.Any:
     store.execute("BEGIN IMMEDIATE")
     try:
-        result = work(store)
+        result = work()
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             store.execute("ROLLBACK")
@@ -251,15 +255,27 @@ def _transaction(store: sqlite3.Connection, work: t.Callable[[sqlite3.Connection
     return result
 
 
+# When a past call counts from; one that is still under way counts as made now.
+_MOMENT = "CASE state WHEN 'sent' THEN min(:now, at + :lease) ELSE at END"
+_MADE = "FROM call WHERE bucket = :bucket AND state != 'waiting'"
+
+
 def _past(store: sqlite3.Connection, bucket: str, limits: t.Sequence[Limit], now: float) -> list[float]:
-    """When past calls count from, sorted; one that is still under way counts as made now."""
-    lease = min(limit.seconds for limit in limits)
-    rows = store.execute(
-        "SELECT CASE state WHEN 'sent' THEN min(?, at + ?) ELSE at END AS moment FROM call "
-        "WHERE bucket = ? AND state != 'waiting' ORDER BY moment DESC LIMIT ?",
-        (now, lease, bucket, max(limit.calls for limit in limits)),
-    )
+    """When past calls count from, sorted."""
+    named = _named(bucket, limits, now) | {"calls": max(limit.calls for limit in limits)}
+    rows = store.execute(f"SELECT {_MOMENT} AS moment {_MADE} ORDER BY moment DESC LIMIT :calls", named)
     return [row[0] for row in rows][::-1]
+
+
+def _used(store: sqlite3.Connection, bucket: str, limits: t.Sequence[Limit], limit: Limit, now: float) -> int:
+    """How many past calls one of the limits still counts."""
+    named = _named(bucket, limits, now) | {"window": limit.seconds}
+    used: int = store.execute(f"SELECT count(*) {_MADE} AND {_MOMENT} + :window > :now", named).fetchone()[0]
+    return used
+
+
+def _named(bucket: str, limits: t.Sequence[Limit], now: float) -> dict[str, t.Any]:
+    return {"bucket": bucket, "now": now, "lease": min(limit.seconds for limit in limits)}
 
 
 def _resumes(store: sqlite3.Connection, bucket: str, now: float) -> float:
@@ -307,8 +323,10 @@ def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
     try:
         # A process that is killed leaves a file that repairs itself; only a power cut may damage it, and then it is replaced.
         store.execute("PRAGMA synchronous = OFF")
-        _transaction(store, lambda each: [each.execute(line) for line in _SCHEMA.split(";")])
-        _transaction(store, lambda each: _translate_times(each, clock))
+        # Otherwise a file is made and removed for every call.
+        store.execute("PRAGMA journal_mode = PERSIST")
+        _transaction(store, lambda: [store.execute(line) for line in _SCHEMA.split(";")])
+        _transaction(store, lambda: _translate_times(store, clock))
     except BaseException:
         store.close()
         raise
@@ -327,6 +345,8 @@ def _translate_times(store: sqlite3.Connection, clock: Clock) -> None:
         store.execute("DELETE FROM call WHERE state = 'waiting'")
         store.execute("UPDATE call SET at = min(at + :by, :now)", moved)
         store.execute("UPDATE pause SET until = min(until + :by, :now + :longest)", moved)
+    # Rows from the future come from a damaged file: they count as just made, the safe reading.
+    store.execute("UPDATE call SET at = :now WHERE state != 'waiting' AND at > :now", {"now": clock.monotonic()})
     if not row or row[0] != boot:
         store.execute("DELETE FROM boot")
         store.execute("INSERT INTO boot VALUES (?, ?)", (boot, started))

@@ -51,9 +51,12 @@ class Secrets:
         """The same structure with each secret replaced, also inside longer texts."""
         with self._lock:
             found = set(self._short)
-            for text in _texts(value):
+            for text in set(_texts(value)):
                 for start in range(len(text) - _HEAD + 1):
-                    found.update(self._long.get(text[start : start + _HEAD], ()))
+                    if text[start : start + _HEAD] in self._long:
+                        found.update(self._long[text[start : start + _HEAD]])
+        if not found:
+            return value
         # The longest first: one that is a part of another must not leave the rest of it behind.
         return remove_values(value, sorted(sorted(found), key=len, reverse=True))
 

@@ -91,6 +91,7 @@ class Http:
         # operating system for proxies, which crashes a forked worker.
         self._session.trust_env = False
         self._session.headers["User-Agent"] = USER_AGENT
+        self._proxies = getproxies_environment()
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=16)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -110,7 +111,7 @@ class Http:
                 url,
                 timeout=self._timeout,
                 verify=self._verify,
-                proxies=_environment_proxies(url) if proxied else {},
+                proxies=self._proxies_for(host) if proxied else {},
                 allow_redirects=False,
                 **kwargs,
             )
@@ -140,6 +141,11 @@ class Http:
         except OSError as failure:
             # requests reports an unusable CA bundle this way.
             raise OptionsError(f"{failure}", advice="Check ca_path and REQUESTS_CA_BUNDLE.") from None
+
+    def _proxies_for(self, host: str) -> dict[str, str]:
+        if not self._proxies or proxy_bypass_environment(host, self._proxies):
+            return {}
+        return {scheme: proxy for scheme, proxy in self._proxies.items() if scheme != "no"}
 
     def patient(self, method: str, url: str, **kwargs: t.Any) -> requests.Response:
         """send, repeated while nobody answers or the server is in trouble; for requests that are safe to repeat."""
@@ -318,14 +324,6 @@ _NETWORK_ADVICE = (
 
 def _which_python() -> str:
     return "Install it for the Python that runs Ansible on the control node (ansible --version shows which), or use an execution environment that has it."
-
-
-def _environment_proxies(url: str) -> dict[str, str]:
-    parts = urlsplit(url)
-    proxies = getproxies_environment()
-    if not proxies or proxy_bypass_environment(parts.netloc, proxies):
-        return {}
-    return {scheme: proxy for scheme, proxy in proxies.items() if scheme != "no"}
 
 
 def _reason(failure: BaseException) -> str:

@@ -263,6 +263,7 @@ def _service(connection: Connection, options: t.Mapping[str, t.Any]) -> dict[str
 def _facts(work: _Work, options: t.Mapping[str, t.Any], service: dict[str, t.Any]) -> dict[str, t.Any]:
     """What the report tells, after the work and before its end is in the log."""
     job, fleet, api = t.cast(Job, work.job), t.cast(Fleet, work.fleet), t.cast(Api, work.api)
+    folder = t.cast(Folder, fleet.folder)
     budget, clock = api.session.budget, api.session.clock
     outcome = work.outcome(job.asked, fleet.fatal, clock.monotonic())
     devices = outcome["packages"]
@@ -277,10 +278,10 @@ def _facts(work: _Work, options: t.Mapping[str, t.Any], service: dict[str, t.Any
     return {
         "module": f"secops.defender.{job.module}",
         "comment": job.options.comment,
-        "asked_by": _custody.asked_by(),
+        "asked_by": folder.custody.asked_by,
         "asked_for": job.asked,
         "service": service,
-        "dest": str(t.cast(Folder, fleet.folder).path),
+        "dest": str(folder.path),
         "started": iso(work.started),
         "written": iso(clock.wall()),
         "msg": outcome["msg"],
@@ -313,7 +314,7 @@ def _run(fleet: Fleet, tell: t.Callable[[Folder], None] | None = None) -> None:
         _report.complete(fleet.folder)
         fleet.folder.custody.append(
             _custody.RUN_STARTED,
-            asked_by=_custody.asked_by(),
+            asked_by=fleet.folder.custody.asked_by,
             comment=fleet.options.comment,
             devices=len(fleet.devices),
         )

@@ -278,6 +278,18 @@ def test_named_devices_are_started_and_fetched_later(
     assert_no_secret(job, simulator)
 
 
+def test_what_cannot_be_fetched_fails_the_job_and_is_named(
+    jobs: Jobs, simulator: Simulator, by_certificate: t.Any
+) -> None:
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    answers = {"defender_incident": "4715", "defender_devices": "ws06.contoso.com\nold.contoso.com"}
+    job = jobs.run("Defender: Fetch", answers, by_certificate, inventory=nothing)
+    assert job.status == "failed" and "There is no package of old.contoso.com to fetch" in job.stdout, job.stdout
+    assert job.artifacts["defender_devices_failed"] == ["old.contoso.com"]
+    assert list(job.artifacts["defender_packages"]) == ["ws06.contoso.com"]
+    assert_no_secret(job, simulator)
+
+
 @pytest.mark.parametrize("devices, limit, words", [("ws01", "ws02*", "not both"), ("", None, "no hosts")])
 def test_what_would_do_nothing_is_refused(
     jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, devices: str, limit: str | None, words: str

@@ -468,6 +468,18 @@ def test_a_file_cut_short_is_begun_anew(clock: VirtualClock, tmp_path: pathlib.P
     assert budget_of(limits, clock, tmp_path).take("machines")[0] is None
 
 
+def test_calls_from_the_future_count_as_just_made(clock: VirtualClock, tmp_path: pathlib.Path) -> None:
+    limits = (Limit(1, 60.0),)
+    budget = budget_of(limits, clock, tmp_path)
+    budget.done(budget.acquire("machines"))
+    with sqlite3.connect(tmp_path / "quota-1.sqlite3") as store:
+        store.execute("UPDATE call SET at = at + 1e6")
+    store.close()
+    began = clock.now
+    budget_of(limits, clock, tmp_path).acquire("machines")
+    assert clock.now - began == 60.0
+
+
 def test_a_file_damaged_while_in_use(clock: VirtualClock, tmp_path: pathlib.Path) -> None:
     warnings: list[str] = []
     budget = budget_of((Limit(1, 60.0),), clock, tmp_path, warnings=warnings)

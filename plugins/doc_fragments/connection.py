@@ -165,7 +165,8 @@ requirements:
   - requests
   - msal (not with O(access_token) and O(auth_source=azure_cli))
 notes:
-  - Proxies are taken from the environment (E(HTTPS_PROXY), E(NO_PROXY)) only. C(~/.netrc) is never read.
+  - Proxies are taken from the environment (E(HTTPS_PROXY), E(NO_PROXY)) only, and a managed identity is asked for without one.
+    C(~/.netrc) is never read.
 """
 
     # The same options for plugins, which say themselves where else a value may come from. It stands beside the half above:

@@ -75,8 +75,8 @@ options:
     type: str
   access_token:
     description:
-      - A token for the Defender API that was got elsewhere. It cannot be renewed, so work that would outlive it is refused
-        before anything is started.
+      - A token for the Defender API that was got elsewhere. It cannot be renewed, so work for which the quota alone takes longer
+        than it lives is refused before anything is started.
       - If not given, E(DEFENDER_ACCESS_TOKEN) is used.
     type: str
   cloud:

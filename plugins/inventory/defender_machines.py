@@ -82,7 +82,7 @@ notes:
     they consist of. Values from environment variables are taken as they are.
   - Each variable is a property of the API's machine resource with its name in snake_case. V(defender_machine_id) is the same as
     V(defender_id). V(defender_machine_tags) and V(defender_ip_addresses) are always lists.
-  - Everything that the service sends is marked unsafe, so Jinja in the name of a device stays text.
+  - Every text of the service that could be a template is marked unsafe, so Jinja in the name of a device stays text.
   - The cache holds the list as the API sent it, no credentials. Its key depends on the file's path and on what was asked, where and
     by whom, so that a changed O(filter) is never answered with the former list.
 seealso:

@@ -34,8 +34,9 @@ attributes:
 options:
   machines:
     description:
-      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), its IP address, or its DNS
-        name, full or short. They are told apart by their form, and upper and lower case are the same.
+      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), the IP address that it was
+        last seen with, or its DNS name, full or short. They are told apart by their form, and upper and lower case are the
+        same.
       - Return the actions of these devices. Together with O(action_ids), what either of the two names.
       - Without O(machines) and O(action_ids) the actions of all devices are returned. An empty list names none.
     type: list

@@ -117,8 +117,8 @@ findings:
       description:
         - V(altered) - a file or a line of the log is not what was written.
         - V(missing) - a file that the log tells of is not there.
-        - V(not_recorded) - a file that the log knows nothing of.
-        - V(broken_chain) - lines of the log were removed, added, replaced or put in another order.
+        - V(not_recorded) - a file or a link that the log knows nothing of.
+        - V(broken_chain) - lines of the log were removed, added, replaced or put in another order, or O(custody_head) is not in it.
         - V(torn) - the log's last line is cut short, as a crash leaves it. The next run in the folder repairs that.
         - V(unfinished) - a run or a download has not come to its end.
       returned: always

@@ -284,7 +284,8 @@ def test_what_cannot_be_fetched_fails_the_job_and_is_named(
     nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
     answers = {"defender_incident": "4715", "defender_devices": "ws06.contoso.com\nold.contoso.com"}
     job = jobs.run("Defender: Fetch", answers, by_certificate, inventory=nothing)
-    assert job.status == "failed" and "There is no package of old.contoso.com to fetch" in job.stdout, job.stdout
+    assert job.status == "failed" and job.failed_hosts() == {"old.contoso.com"}, job.stdout
+    assert "There is no package of old.contoso.com to fetch" in job.stdout
     assert job.artifacts["defender_devices_failed"] == ["old.contoso.com"]
     assert list(job.artifacts["defender_packages"]) == ["ws06.contoso.com"]
     assert_no_secret(job, simulator)

@@ -130,7 +130,11 @@ class Budget:
         self._clock = clock
         self._warn = warn
         self._lock = threading.Lock()
-        self._store = _open_shared(folder, clock, warn) if folder else _open_private()
+        self._store, self._started = _open_shared(folder, clock, warn) if folder else (_open_private(), 0.0)
+
+    def _now(self) -> float:
+        """In the file's time: the same on every computer that shares it, and not moved by steps of this one's clock."""
+        return self._started + self._clock.monotonic()
 
     def limits(self, endpoint: str) -> tuple[Limit, ...]:
         return self._limits.get(endpoint) or self._limits["default"]
@@ -158,7 +162,7 @@ class Budget:
         self._with_store(
             lambda store: store.execute(
                 "UPDATE call SET state = 'done', at = ? WHERE id = ? AND bucket = ?",
-                (self._clock.monotonic(), slot.id, slot.bucket),
+                (self._now(), slot.id, slot.bucket),
             )
         )
 
@@ -171,7 +175,7 @@ class Budget:
     def pause(self, endpoint: str, seconds: float | None) -> None:
         """The service said when to call again (429, C(Retry-After)): everyone on this node waits. None: it did not say."""
         wait = seconds if seconds is not None else min(limit.seconds for limit in self.limits(endpoint))
-        until = self._clock.monotonic() + wait
+        until = self._now() + wait
         self._with_store(
             lambda store: store.execute(
                 "INSERT INTO pause VALUES (:bucket, :until) ON CONFLICT (bucket) DO UPDATE SET until = max(until, :until)",
@@ -186,7 +190,7 @@ class Budget:
         bucket, limits = self._bucket(endpoint), self.limits(endpoint)
 
         def read(store: sqlite3.Connection) -> float:
-            now = self._clock.monotonic()
+            now = self._now()
             past, resumes = _past(store, bucket, limits, now), _resumes(store, bucket, now)
             return schedule(past, limits, resumes, calls)[-1] - now
 
@@ -198,7 +202,7 @@ class Budget:
     def _take(
         self, store: sqlite3.Connection, bucket: str, limits: tuple[Limit, ...], ticket: int | None
     ) -> tuple[Slot | None, float, int | None]:
-        now = self._clock.monotonic()
+        now = self._now()
         shortest, longest = min(limit.seconds for limit in limits), max(limit.seconds for limit in limits)
         named = {"bucket": bucket, "now": now, "old": now - longest - shortest}
         store.execute(
@@ -300,7 +304,7 @@ def _open_private() -> sqlite3.Connection:
     return store
 
 
-def _open_shared(folder: Path, clock: Clock, warn: t.Callable[[str], None]) -> sqlite3.Connection:
+def _open_shared(folder: Path, clock: Clock, warn: t.Callable[[str], None]) -> tuple[sqlite3.Connection, float]:
     path = folder / _FILE
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -315,10 +319,10 @@ def _open_shared(folder: Path, clock: Clock, warn: t.Callable[[str], None]) -> s
             return _open_file(path, clock)
     except (OSError, sqlite3.Error) as failure:
         warn(_unshared(f"{folder}: {failure}"))
-        return _open_private()
+        return _open_private(), 0.0
 
 
-def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
+def _open_file(path: Path, clock: Clock) -> tuple[sqlite3.Connection, float]:
     store = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
     try:
         # A process that is killed leaves a file that repairs itself; only a power cut may damage it, and then it is replaced.
@@ -326,30 +330,33 @@ def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
         # Otherwise a file is made and removed for every call.
         store.execute("PRAGMA journal_mode = PERSIST")
         _transaction(store, lambda: [store.execute(line) for line in _SCHEMA.split(";")])
-        _transaction(store, lambda: _translate_times(store, clock))
+        started = _transaction(store, lambda: _start(store, clock))
     except BaseException:
         store.close()
         raise
-    return store
+    return store, started
 
 
-def _translate_times(store: sqlite3.Connection, clock: Clock) -> None:
-    """Times count from the start of the computer, which clock steps do not move; after a restart they are translated."""
+def _start(store: sqlite3.Connection, clock: Clock) -> float:
+    """When this computer started, in seconds since 1970, as the first process after its start has found.
+
+    Times in the file are this plus the seconds since. Several computers can share it as far as their clocks agree.
+    """
     started = clock.wall() - clock.monotonic()
     boot = _boot_id(started)
-    row = store.execute("SELECT id, started FROM boot").fetchone()
-    if row and row[0] != boot:
-        # Nobody who waited then is there any more. A computer may start with a wrong time: what would lie ahead because of
-        # it counts as just made, and holds nobody up for longer than the service ever does.
-        moved = {"by": row[1] - started, "now": clock.monotonic(), "longest": _LONGEST_PAUSE}
-        store.execute("DELETE FROM call WHERE state = 'waiting'")
-        store.execute("UPDATE call SET at = min(at + :by, :now)", moved)
-        store.execute("UPDATE pause SET until = min(until + :by, :now + :longest)", moved)
-    # Rows from the future come from a damaged file: they count as just made, the safe reading.
-    store.execute("UPDATE call SET at = :now WHERE state != 'waiting' AND at > :now", {"now": clock.monotonic()})
-    if not row or row[0] != boot:
-        store.execute("DELETE FROM boot")
+    row = store.execute("SELECT started FROM boot WHERE id = ?", (boot,)).fetchone()
+    if row:
+        started = float(row[0])
+    else:
         store.execute("INSERT INTO boot VALUES (?, ?)", (boot, started))
+        # Who waited here before the restart is there no more; who waits on another computer takes a new place.
+        store.execute("DELETE FROM call WHERE state = 'waiting'")
+    # What lies in the future comes of a wrong clock or a damaged file. It counts as just made, and holds nobody up for longer
+    # than the service ever does.
+    named = {"now": started + clock.monotonic(), "longest": _LONGEST_PAUSE}
+    store.execute("UPDATE call SET at = :now WHERE state != 'waiting' AND at > :now", named)
+    store.execute("UPDATE pause SET until = min(until, :now + :longest)", named)
+    return started
 
 
 def _boot_id(started: float) -> str:
@@ -369,4 +376,4 @@ def _unshared(why: str) -> str:
 
 def default_folder() -> Path:
     """Where the shared file is kept unless C(quota_dir) says otherwise."""
-    return Path(os.environ.get("ANSIBLE_HOME") or "~/.ansible").expanduser() / "secops.defender"
+    return Path(os.path.expanduser(os.environ.get("ANSIBLE_HOME") or "~/.ansible")) / "secops.defender"

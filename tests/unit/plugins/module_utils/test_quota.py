@@ -718,3 +718,38 @@ def test_shares_add_up_to_no_more_than_the_whole(limit: Limit, part: float) -> N
     assert shared.calls / shared.seconds <= limit.calls / limit.seconds * part * (1 + 1e-6)
     # Nothing is given away beyond the rounding to whole calls.
     assert shared.calls + 1 > limit.calls * part
+
+
+class OtherComputer(VirtualClock):
+    """The same time of day, on a computer that has run for another while."""
+
+    def __init__(self, clock: VirtualClock, longer: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._longer = longer
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic() + self._longer
+
+    def wall(self) -> float:
+        return self._clock.wall()
+
+
+@pytest.mark.parametrize("longer", [99_000.0, -900.0])
+def test_computers_share_a_file_however_long_they_run(
+    clock: VirtualClock, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, longer: float
+) -> None:
+    limits = (Limit(1, 60.0),)
+    monkeypatch.setattr(_quota, "_boot_id", lambda started: "one")
+    one = budget_of(limits, clock, tmp_path)
+    monkeypatch.setattr(_quota, "_boot_id", lambda started: "two")
+    two = budget_of(limits, OtherComputer(clock, longer), tmp_path)
+    one.done(one.acquire("machines"))
+    slot, delay, ticket = two.take("machines")
+    assert slot is None and abs(delay - 60.0) < 0.001
+    clock.sleep(60.001)
+    slot, _delay, _ticket = two.take("machines", ticket)
+    assert slot
+    two.done(slot)
+    slot, delay, _ticket = one.take("machines")
+    assert slot is None and abs(delay - 60.0) < 0.001

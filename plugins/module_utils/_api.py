@@ -12,7 +12,7 @@ import typing as t
 from datetime import datetime, timezone
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.secops.defender.plugins.module_utils._errors import NotFound, ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._errors import NotFound, ReplyLost, ServiceError
 from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, Action, Machine
 from ansible_collections.secops.defender.plugins.module_utils._quota import Slot
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
@@ -102,7 +102,14 @@ class Api:
         """Start a collection (Collect investigation package API). Raises AlreadyRunning, ReplyLost besides the others."""
         path = f"/api/machines/{quote(machine.id, safe='')}/collectInvestigationPackage"
         doing = f"start a collection on {machine.label}"
-        return Action.from_api(self.session.call("POST", "collect", path, doing, body={"Comment": comment}, slot=slot))
+        reply = self.session.call("POST", "collect", path, doing, body={"Comment": comment}, slot=slot)
+        try:
+            return Action.from_api(reply)
+        except ServiceError as failure:
+            # It was taken, whatever is wrong with the answer: the list will tell.
+            raise ReplyLost(
+                f"Failed to {doing}: {failure.message}", advice="Run again: it is looked up first."
+            ) from None
 
     def cancel(self, action_id: str, comment: str, label: str) -> Action:
         """Cancel an action that is not final yet (Cancel machine action API). Whether it took is seen by reading it again."""

@@ -12,6 +12,7 @@ msal speaks the protocol; here is which of its doors each C(auth_source) goes th
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import logging
 import os
@@ -27,7 +28,12 @@ from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._errors import AuthError, MissingLibrary, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._errors import (
+    AuthError,
+    DefenderError,
+    MissingLibrary,
+    OptionsError,
+)
 from ansible_collections.secops.defender.plugins.module_utils._models import iso
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._session import Http
@@ -68,6 +74,8 @@ _DELEGATED = {"Machine.Read.All": "Machine.Read", "Machine.ReadWrite.All": "Mach
 
 # Renewed when less than this is left, in seconds, or a fifth of the life of a token that lives shorter.
 _RENEW_BEFORE = 300.0
+# And so many seconds before its end there must be a new one.
+_LAST_MOMENT = 30.0
 
 
 def choose_source(options: t.Mapping[str, t.Any]) -> tuple[str, str]:
@@ -166,14 +174,21 @@ class Tokens:
         self._secrets = secrets
         self._lock = threading.Lock()
         self._token = ""
-        self._renew_at = 0.0
+        self._renew_at = self._ends_at = 0.0
         self.renewable = renewable
 
     def get(self) -> str:
         """Raises AuthError, NetworkError."""
         with self._lock:
-            if not self._token or (self.renewable and self._clock.monotonic() >= self._renew_at):
-                self._take(force=False)
+            now = self._clock.monotonic()
+            if not self._token or (self.renewable and now >= self._renew_at):
+                try:
+                    self._take(force=False)
+                except DefenderError:
+                    # The login host may be in trouble for a while; the old one is still good.
+                    if now >= self._ends_at - _LAST_MOMENT:
+                        raise
+                    self._renew_at = now + _LAST_MOMENT
             return self._token
 
     def renew(self) -> None:
@@ -194,7 +209,8 @@ class Tokens:
         token, life = self._fetch(force)
         self._secrets.add(token)
         self._token = token
-        self._renew_at = self._clock.monotonic() + life - min(_RENEW_BEFORE, life / 5)
+        self._ends_at = self._clock.monotonic() + life
+        self._renew_at = self._ends_at - min(_RENEW_BEFORE, life / 5)
 
 
 def open_tokens(options: t.Mapping[str, t.Any], where: Endpoints, http: Http, secrets: Secrets) -> tuple[Tokens, str]:
@@ -204,7 +220,12 @@ def open_tokens(options: t.Mapping[str, t.Any], where: Endpoints, http: Http, se
     """
     source, why = choose_source(options)
     if source == "access_token":
-        token = str(options["access_token"]).strip()
+        token = "".join(str(options["access_token"]).split())
+        secrets.add(token)
+        if not token.isascii() or not token.isprintable():
+            raise OptionsError(
+                "access_token has characters that no token has.", advice="Give it as it was issued, in one line."
+            )
         return Tokens(lambda force: (token, float("inf")), http.clock, secrets, renewable=False), why
     fetch = _SIGN_INS[source](options, where, http)
     return Tokens(fetch, http.clock, secrets), why
@@ -298,7 +319,9 @@ def _import_msal() -> t.Any:
 
 def _failures(msal: t.Any) -> tuple[type[Exception], ...]:
     """What msal raises for an answer that it cannot use; errors of its own for a status of 500 and above."""
-    return ValueError, KeyError, TypeError, msal.exceptions.MsalError
+    # And PyJWT for a key of the wrong kind, and the system for Azure Arc's key file, which only some users may read.
+    jwt = importlib.import_module("jwt")
+    return ValueError, KeyError, TypeError, OSError, jwt.PyJWTError, msal.exceptions.MsalError
 
 
 class _Wire:

@@ -31,8 +31,8 @@ class DefenderError(Exception):
     ) -> None:
         self.message = printable(message)
         self.advice = printable(advice)
-        self.code = code or self.default_code
-        self.tracking_id = tracking_id
+        self.code = printable(code or self.default_code)
+        self.tracking_id = printable(tracking_id) if tracking_id else None
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -144,7 +144,8 @@ ADVICE: dict[str, str] = {
     "MissingRequiredParameter": "Give a comment that is not empty.",
     "InvalidRequestBody": "Shorten the comment and take out unusual characters; if it stays, report it as a bug.",
     "InvalidInput": "Check the device ID and the comment.",
-    "BadRequest": "The service took the request for malformed: check the options; if it stays, report it as a bug.",
+    "BadRequest": "The service took the request for malformed: check the options, and that the device is onboarded; "
+    "if it stays, report it as a bug.",
     "ODataError": "The service refused the query: check filter, if you gave one; otherwise report it as a bug.",
     "MaximumBatchSizeExceeded": "Report it as a bug: the query was too large.",
     "TooManyRequests": "The quota is used up by other work with the same app: run again later, or use an app of its own.",
@@ -170,7 +171,7 @@ def from_reply(status: int, body: object, doing: str) -> ServiceError:
     kind: type[ServiceError] = ServiceError
     if status == 400 and (code == "ActiveRequestAlreadyExists" or "already in progress" in said.lower()):
         kind = AlreadyRunning
-    elif status == 404:
+    elif status == 404 and "no http resource was found" not in said.lower():
         kind = NotFound
     return kind(
         f"Failed to {doing}: the service answered {status} {code}: {said.rstrip('.')}.",

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import email.utils
+import logging
 import math
 import os
 import re
@@ -27,6 +28,7 @@ from ansible_collections.secops.defender.plugins.module_utils._clock import Cloc
 from ansible_collections.secops.defender.plugins.module_utils._clouds import Endpoints
 from ansible_collections.secops.defender.plugins.module_utils._errors import (
     ADVICE,
+    AuthError,
     DefenderError,
     MissingLibrary,
     NetworkError,
@@ -83,6 +85,8 @@ class Http:
                 ) from None
         self.clock = clock
         self._timeout = timeout
+        # It logs whole URLs where a reply's headers are malformed, and a package link is a secret.
+        logging.getLogger("urllib3").propagate = False
         # requests prefers its environment variables to an explicit path; here the explicit path wins.
         fallback = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._verify: bool | str = (ca_path or fallback) if validate_certs else False
@@ -124,7 +128,9 @@ class Http:
             # Not only a handshake fails this way: a reply that cannot be decrypted may be one to a request carried out.
             raise ReplyLost(f"TLS to {host} failed: {_reason(failure)}.", advice=_NETWORK_ADVICE) from None
         except requests.exceptions.ProxyError as failure:
-            raise NetworkError(
+            # urllib3 before 2 says so of every connection through a proxy that breaks, also after the request was sent.
+            kind = NetworkError if _before_the_proxy(failure) else ReplyLost
+            raise kind(
                 f"The proxy on the way to {host} failed: {_reason(failure)}.",
                 advice="Check HTTPS_PROXY and NO_PROXY in the environment.",
             ) from None
@@ -132,7 +138,12 @@ class Http:
             raise NetworkError(
                 f"{host} did not accept a connection within {self._timeout:g} seconds.", advice=_NETWORK_ADVICE
             ) from None
-        except requests.exceptions.RequestException as failure:
+        except requests.exceptions.InvalidHeader:
+            # Whoever says more says the bearer.
+            raise AuthError(
+                f"The access token for {host} has characters that no token has.", advice="Get it anew, in one line."
+            ) from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.LocationParseError) as failure:
             if _never_sent(failure):
                 raise NetworkError(f"{host} cannot be reached: {_reason(failure)}.", advice=_NETWORK_ADVICE) from None
             raise ReplyLost(
@@ -227,7 +238,8 @@ class Session:
                     renewed = True
                     self._tokens.renew()
                     continue
-                if reply.status_code < 500:
+                strange = reply.status_code == 404 and reply.content and _json(reply) is None
+                if reply.status_code < 500 and not strange:
                     if reply.status_code >= 300:
                         raise from_reply(reply.status_code, _json(reply), doing)
                     decoded = _json(reply)
@@ -236,6 +248,11 @@ class Session:
                     failure = ReplyLost(
                         f"Failed to {doing}: the service's answer is not what it should be, it has no {expect[0]}.",
                         advice="Run again; if it stays, something on the way (a proxy, a portal) answers in the service's place.",
+                    )
+                elif strange:
+                    failure = ReplyLost(
+                        f"Failed to {doing}: the 404 that came is not the service's.",
+                        advice="Check api_url; something on the way (a proxy, a portal) may answer in the service's place.",
                     )
                 else:
                     error = from_reply(reply.status_code, _json(reply), doing)
@@ -340,6 +357,16 @@ def _reason(failure: BaseException) -> str:
     # urllib3 prefixes its own objects, in a form that changes with its version.
     words = re.split(r"(?:>|HTTPS?Connection(?:Pool)?\(host=.*?\)): ", str(text))[-1]
     return words.split("(_ssl.c", 1)[0].strip(" .") or type(inner).__name__
+
+
+def _before_the_proxy(failure: BaseException) -> bool:
+    # urllib3 2 says ProxyError of nothing else.
+    if hasattr(urllib3, "BaseHTTPResponse"):
+        return True
+    inner = next((arg for arg in failure.args if isinstance(arg, BaseException)), None)
+    reason = getattr(inner, "reason", inner)
+    cause = next((arg for arg in getattr(reason, "args", ()) if isinstance(arg, BaseException)), None)
+    return isinstance(cause, urllib3.exceptions.NewConnectionError) or "Tunnel connection failed" in str(cause)
 
 
 def _never_sent(failure: BaseException) -> bool:

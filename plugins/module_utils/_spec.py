@@ -19,6 +19,8 @@ from ansible_collections.secops.defender.plugins.module_utils._clouds import AZU
 from ansible_collections.secops.defender.plugins.module_utils._errors import OptionsError
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$", re.IGNORECASE)
+# Whatever is longer is as good as for ever, and no calendar goes on for ever. Seconds.
+_LONGEST = 50 * 365 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -202,6 +204,13 @@ def drop_empty(args: t.Mapping[str, t.Any], spec: t.Mapping[str, dict[str, t.Any
     }
 
 
+def secret_names(spec: dict[str, dict[str, t.Any]]) -> set[str]:
+    """The options, and their aliases, whose values are secrets."""
+    return {
+        each for name, option in spec.items() if option.get("no_log") for each in (name, *option.get("aliases", ()))
+    }
+
+
 def seconds(option: str, value: object) -> float:
     """A duration such as C(4h), C(90m) or a number of seconds. Raises OptionsError."""
     match = _DURATION.match(str(value))
@@ -209,11 +218,13 @@ def seconds(option: str, value: object) -> float:
         raise OptionsError(
             f"{option} is {value!r}.", advice="Give seconds, or a number with s, m, h or d, such as 4h or 90m."
         )
-    return float(match[1]) * _UNITS[match[2].lower()]
+    return min(float(match[1]) * _UNITS[match[2].lower()], _LONGEST)
 
 
 def require_positive(options: t.Mapping[str, t.Any], *names: str) -> None:
-    """Raises OptionsError for a number that is not above zero."""
+    """Raises OptionsError for a number that is not above zero, or that no clock can count to."""
     for name in names:
         if not options[name] > 0:
             raise OptionsError(f"{name} is {options[name]:g}.", advice="Give a number above zero.")
+        if options[name] > _LONGEST:
+            raise OptionsError(f"{name} is {options[name]:g}.", advice="Give a smaller number.")

@@ -245,7 +245,7 @@ def test_the_life_of_an_action(simulate: Simulate, connect: Connect, clock: Virt
 
 def test_an_unknown_action(simulate: Simulate, connect: Connect) -> None:
     simulator = simulate(Device("pc01"))
-    with pytest.raises(NotFound, match="read machine action ../machines"):
+    with pytest.raises(ServiceError, match="read machine action ../machines"):
         Api(connect(simulator), Secrets()).action("../machines")
     assert [entry.endpoint for entry in simulator.requests] != ["machines"]
 

@@ -842,3 +842,45 @@ def test_base64_of_any_length() -> None:
         claims = Claims.of(jwt_of(tid="x" * size))
         assert claims.tenant == ("x" * size or None) or (size == 0 and claims.tenant == "")
         assert base64.urlsafe_b64decode(b64url(b"x" * size) + "===")[:size] == b"x" * size
+
+
+def test_an_access_token_is_taken_without_its_line_breaks(clock: Any) -> None:
+    secrets = Secrets()
+    tokens, _why = _auth.open_tokens(
+        dict.fromkeys(("auth_source", "tenant"), None) | dict(access_token="a.b\n c\n"),
+        endpoints(),
+        Http(None, True, 5.0, clock),
+        secrets,
+    )
+    assert tokens.get() == "a.bc"
+
+
+@pytest.mark.parametrize("token", ["a.b…", "a.b\x00c"])
+def test_an_access_token_that_is_none_is_refused_untold(clock: Any, token: str) -> None:
+    with pytest.raises(OptionsError) as caught:
+        _auth.open_tokens(
+            dict.fromkeys(("auth_source", "tenant"), None) | dict(access_token=token),
+            endpoints(),
+            Http(None, True, 5.0, clock),
+            Secrets(),
+        )
+    assert "a.b" not in str(caught.value)
+
+
+def test_a_login_host_in_trouble_is_asked_again_while_the_token_lives(clock: Any) -> None:
+    replies: list[Any] = [("one", 1000.0), NetworkError("Gone."), NetworkError("Gone."), ("two", 1000.0)]
+
+    def fetch(force: bool) -> tuple[str, float]:
+        reply = replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    tokens = _auth.Tokens(fetch, clock, Secrets())
+    assert tokens.get() == "one"
+    clock.sleep(801.0)
+    assert tokens.get() == "one" and tokens.get() == "one" and len(replies) == 2
+    clock.sleep(175.0)
+    with pytest.raises(NetworkError):
+        tokens.get()
+    assert tokens.get() == "two"

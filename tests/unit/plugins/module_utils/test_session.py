@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import socket
@@ -265,7 +266,8 @@ def test_refusals_are_not_repeated(
     status: int, kind: type, code: str, simulate: Simulate, connect: Connect, clock: VirtualClock
 ) -> None:
     simulator = simulate(Device("pc01"))
-    simulator.add_fault("machines", "status", status=status)
+    # Without a code the simulator sends a body that is not the service's.
+    simulator.add_fault("machines", "status", status=status, **({"code": "NotFound"} if status == 404 else {}))
     with pytest.raises(kind, match="Failed to list machines") as caught:
         get(connect(simulator))
     assert caught.value.code == code and len(simulator.requests) == 1 and clock.slept == []
@@ -719,3 +721,36 @@ def test_a_reply_that_is_nested_without_end_is_no_answer() -> None:
     reply = requests.Response()
     reply._content = b"[" * 100_000
     assert _session._json(reply) is None
+
+
+def test_a_404_that_is_not_the_services_is_no_answer(simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate(Device("pc01"))
+    simulator.add_fault("machines", "status", status=404, count=0)
+    with pytest.raises(ReplyLost, match="404 that came is not the service's"):
+        get(connect(simulator))
+
+
+@pytest.mark.parametrize("token", ["a.b\nc", "a.b\r\nc"])
+def test_a_token_that_fits_no_header_is_not_told(simulate: Simulate, connect: Connect, token: str) -> None:
+    with pytest.raises(AuthError) as caught:
+        get(connect(simulate(Device("pc01")), tokens=StubTokens(token)))
+    assert "a.b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://api..example/", f"https://{'a' * 70}.example/"])
+def test_a_host_that_can_be_none(url: str, clock: VirtualClock) -> None:
+    with pytest.raises(NetworkError, match="cannot be reached"):
+        Http(None, True, 5.0, clock).send("GET", url)
+
+
+def test_urllib3_tells_nobody_of_a_link(clock: VirtualClock) -> None:
+    heard: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = heard.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(listener)
+    try:
+        Http(None, True, 5.0, clock)
+        logging.getLogger("urllib3.connection").warning("Failed to parse headers (url=https://x?token=word)")
+    finally:
+        logging.getLogger().removeHandler(listener)
+    assert not heard

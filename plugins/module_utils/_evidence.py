@@ -124,10 +124,10 @@ class Folder:
         says.
         """
         final = self.place(machine, action)
-        if not final.exists():
-            return None
-        record = read_record(final.with_suffix(".json"))
         try:
+            if not final.exists():
+                return None
+            record = read_record(final.with_suffix(".json"))
             digest, size = hash_file(final)
         except OSError as failure:
             raise EvidenceError(
@@ -310,7 +310,8 @@ def _locked(part: Path) -> t.Iterator[tuple[Path, t.BinaryIO]]:
 def _write_record(path: Path, record: dict[str, t.Any]) -> None:
     temporary = path.with_suffix(".json.part")
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "w", encoding="utf-8") as text:
+    # Half a character of two, as a cut-off comment may end with, is spelled out.
+    with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as text:
         json.dump(record, text, indent=2, ensure_ascii=False)
         text.write("\n")
         text.flush()

@@ -17,7 +17,12 @@ from pathlib import Path, PurePosixPath
 
 from ansible_collections.secops.defender.plugins.module_utils import _custody as custody
 from ansible_collections.secops.defender.plugins.module_utils._custody import parse_line, seal, sha256_of_line
-from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError, EvidenceError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._errors import (
+    DefenderError,
+    EvidenceError,
+    OptionsError,
+    printable,
+)
 from ansible_collections.secops.defender.plugins.module_utils._evidence import hash_file, read_record
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 
@@ -107,7 +112,7 @@ def verify_evidence(
     return {
         "changed": False,
         "failed": not verified,
-        "msg": str(fatal) if fatal else _sentence(folder, report),
+        "msg": str(fatal) if fatal else printable(_sentence(folder, report)),
         "error": fatal.as_result() if fatal else None,
         "verified": verified,
         "findings": [finding.as_result() for finding in report.findings],
@@ -415,7 +420,7 @@ def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
 
 def _check_report(files: dict[str, Path], name: str, event: dict[str, t.Any], report: Report) -> None:
     since, recorded = str(event.get("time")), event.get("sha256")
-    path, part = files.get(name), files.get(f"{name}.part")
+    path, part = (each if each and each.is_file() else None for each in (files.get(name), files.get(f"{name}.part")))
     if path is None:
         # A crash between the log's line and the renaming leaves it under its other name: not missing, but unfinished.
         if part is None or hash_file(part)[0] != recorded:

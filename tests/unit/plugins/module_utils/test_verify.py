@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ansible_collections.secops.defender.plugins.module_utils import _verify
 from ansible_collections.secops.defender.plugins.module_utils._custody import Custody, parse_line, seal, sha256_of_line
 from ansible_collections.secops.defender.plugins.module_utils._errors import EvidenceError
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._spec import collect_spec, verify_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package
 from ansible_collections.secops.defender.plugins.module_utils._verify import Report, verify, verify_evidence
@@ -561,8 +562,6 @@ KEYS = ["changed", "error", "failed", "findings", "head", "msg", "packages", "su
 
 
 def check(folder: Path | str, **given: t.Any) -> dict[str, t.Any]:
-    from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-
     result = verify_evidence(options(verify_spec(), path=str(folder), **given), False, Teller(), Secrets())  # type: ignore[arg-type]
     assert sorted(result) == KEYS
     assert result["changed"] is False
@@ -669,7 +668,17 @@ def test_a_folder_in_it_that_cannot_be_read(folder: Path, monkeypatch: pytest.Mo
 def test_a_large_folder_tells_how_far_it_is(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_verify, "_PACE", 0.0)
     teller = Teller()
-    from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-
     verify_evidence(options(verify_spec(), path=str(real)), False, teller, Secrets())  # type: ignore[arg-type]
     assert teller.told("say") == [f"{number} of 3 packages checked" for number in range(3)]
+
+
+def test_a_report_that_is_no_file_is_not_waited_for(folder: Path, log: Path) -> None:
+    custody = Custody(folder, VirtualClock())
+    custody.append("report_stored", path="report-x.html", sha256="0" * 64)
+    os.mkfifo(folder / "report-x.html")
+    assert {"missing", "not_recorded"} & kinds(verify(folder))
+
+
+def test_no_file_name_steers_the_terminal(folder: Path) -> None:
+    (folder / "\x1b[2Jall is well").touch()
+    assert verify_evidence({"path": str(folder), "custody_head": None}, False, Teller(), Secrets())["msg"].isprintable()

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._spec import collect_spec, connection_spec
-from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, refused
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 
 class ActionModule(DefenderAction):
     SPEC = {**connection_spec(), **collect_spec()}
     TASK = staticmethod(collect_package)
+    refused = staticmethod(refused)

@@ -61,7 +61,7 @@ class Job(t.Protocol):
     def find(self, api: Api) -> list[Resolved]:
         """The devices. Raises what the API raises."""
 
-    def look(self, fleet: Fleet) -> None:
+    def look(self, fleet: Fleet, check_mode: bool) -> None:
         """What there is for them already. Nothing is changed anywhere."""
 
 
@@ -105,8 +105,8 @@ class CollectJob:
     def find(self, api: Api) -> list[Resolved]:
         return resolve(api, self._names, self._on_ambiguous)
 
-    def look(self, fleet: Fleet) -> None:
-        fleet.look()
+    def look(self, fleet: Fleet, check_mode: bool) -> None:
+        fleet.look(all_ages=check_mode)
 
 
 class FetchJob:
@@ -130,7 +130,7 @@ class FetchJob:
         found = resolve(api, self._names, self._on_ambiguous) if self._names else []
         return found + [_with_package(each) for each in find_actions(api, self._action_ids)]
 
-    def look(self, fleet: Fleet) -> None:
+    def look(self, fleet: Fleet, check_mode: bool) -> None:
         fleet.look_for_packages(self._max_age)
 
 
@@ -158,6 +158,11 @@ def fetch_package(
 ) -> dict[str, t.Any]:
     """defender_fetch_package, likewise."""
     return _carry_out(lambda: FetchJob(options), options, check_mode, reporter, secrets, clock or Clock())
+
+
+def refused(asked: t.Sequence[str], message: str) -> dict[str, t.Any]:
+    """The result of a task whose options Ansible has refused: the same keys as any other."""
+    return {**_Work(0.0, 0.0, False).outcome(asked, OptionsError(message), 0.0), "report": None}
 
 
 def _carry_out(
@@ -194,7 +199,7 @@ def _carry_out(
         try:
             fleet = work.fleet = Fleet(api, _devices(work.resolved), job.options, pool, reporter, folder)
             if fleet.devices:
-                job.look(fleet)
+                job.look(fleet, check_mode)
                 ahead = fleet.plan()
                 work.plan = ahead.as_result()
                 connection.check_lifetime(work.plan["seconds"])

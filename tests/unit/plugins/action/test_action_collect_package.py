@@ -181,6 +181,14 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_else(task: Task, 
     assert result["failed"] is True and result["msg"] == "missing required arguments: comment"
     assert SECRET not in str(result)
     assert task.options is None
+    assert [package["error"]["code"] for package in result["packages"]] == ["InvalidOptions"]
+    assert result["summary"]["failed"] == 1 and result["report"] is None
+
+
+def test_a_secret_in_the_wrong_place_is_not_told(task: Task, display: StubDisplay) -> None:
+    result = _plugin({**_args(on_ambiguous=SECRET), "secret": SECRET, "client_secret": None}).run(None, {})
+    assert result["failed"] is True and "on_ambiguous" in result["msg"]
+    assert SECRET not in str(result)
 
 
 def test_an_unknown_argument_is_refused(task: Task, display: StubDisplay) -> None:

@@ -217,7 +217,10 @@ class Fleet:
     _polling: bool = False
     _next_poll: float = 0.0
     _last_poll: float = -math.inf
+    # When the newest look that has come back was begun.
+    _looked: float = -math.inf
     _offline_since: float | None = None
+    _no_download_since: float | None = None
     _starts_rest_until: float = 0.0
     _tickets: dict[str, int | None] = field(default_factory=dict)
     _open: int = 0
@@ -229,15 +232,20 @@ class Fleet:
 
     # ---- first look: what runs, what can be reused, what an interrupted run left ----
 
-    def look(self) -> None:
+    def look(self, all_ages: bool = False) -> None:
         """Decide for each device what is to be done; nothing is changed anywhere.
+
+        all_ages: look for running collections however old they are (check mode). A run need not: the service refuses to start
+        a second one, and then it is looked for.
 
         Raises what the list call raises: nothing has been started then.
         """
         now = self.clock.wall()
         recent = now - max(_LOOK_BACK, self.options.reuse_within)
         by_machine: dict[str, list[Action]] = {}
-        for action in self.api.collections(since=recent, doing="look which collections are running"):
+        for action in self.api.collections(
+            since=None if all_ages else recent, doing="look which collections are running"
+        ):
             by_machine.setdefault(action.machine_id, []).append(action)
         for device in self.devices:
             actions = sorted(by_machine.get(device.machine.id, ()), key=lambda each: each.created_at, reverse=True)
@@ -297,7 +305,7 @@ class Fleet:
                     for action in actions
                     if action.comment == self.options.comment
                     and action.created_at >= begun.requested - _SKEW
-                    and action.id not in earlier
+                    and earlier.get(action.id, begun.known) >= begun.known
                 ]
                 device.action = ours[0] if ours else None
             if device.action is None and begun.action_id is not None:
@@ -347,7 +355,12 @@ class Fleet:
             if device.request is None:
                 device.request, device.wrote = WOULD_START, self.folder is not None
             elif self.folder and device.action:
-                device.wrote = self.folder.existing(device.machine, device.action) is None
+                try:
+                    there = self.folder.existing(device.machine, device.action)
+                except DefenderError as failure:
+                    device.error = failure
+                else:
+                    device.wrote = there is None and device.action.status not in FINAL - {SUCCEEDED}
             device.phase = DONE
 
     # ---- the run ----
@@ -371,8 +384,9 @@ class Fleet:
                 self._end_overdue(),
                 self.observer.tick(self),
             )
-            self.clock.wait(self._flights, max(0.0, min(soon, 60.0)))
-            self._land()
+            if self._open and not self.fatal:
+                self.clock.wait(self._flights, max(0.0, min(soon, 60.0)))
+                self._land()
         if self.fatal:
             self._give_up(self.fatal)
 
@@ -502,6 +516,7 @@ class Fleet:
 
     def _poll_landed(self, flight: Future[list[Action]]) -> None:
         self._polling = False
+        self._looked = self._last_poll
         now = self.clock.monotonic()
         self._next_poll = now + self.options.poll_interval
         try:
@@ -511,6 +526,9 @@ class Fleet:
                 self.fatal = failure
                 return
             self._poll_trouble = failure.message
+            for looked_for in [each for each in self._looking.values() if now > each.look_until + _OFFLINE]:
+                self._looking.pop(looked_for.machine.id)
+                self._fail(looked_for, failure, ended=False)
             self.observer.trouble(f"{failure.message} Asking again in {self.options.poll_interval:g} seconds.")
             return
         self._contact()
@@ -570,6 +588,7 @@ class Fleet:
                     code="StartUnconfirmed",
                     advice="Run again in a few minutes: an action that was made is then found and followed.",
                 ),
+                ended=False,
             )
 
     def _is_own(self, device: Device, action: Action) -> bool:
@@ -611,11 +630,18 @@ class Fleet:
 
     def _end_overdue(self) -> float:
         now = self.clock.monotonic()
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].phase != WAITING):
-            _deadline, _order, device = heapq.heappop(self._deadlines)
+        while self._deadlines:
+            deadline, _order, device = self._deadlines[0]
             if device.phase == WAITING and device.action:
+                if deadline > now:
+                    return deadline - now
+                if self._looked < deadline:
+                    # It may have ended since the last look.
+                    self._look_soon()
+                    return math.inf if self._polling else self._next_poll - now
                 self._overdue(device, device.action)
-        return self._deadlines[0][0] - now if self._deadlines else math.inf
+            heapq.heappop(self._deadlines)
+        return math.inf
 
     def _overdue(self, device: Device, action: Action) -> None:
         trouble = f" The last look failed: {self._poll_trouble}" if self._poll_trouble else ""
@@ -715,6 +741,11 @@ class Fleet:
         except NetworkError as failure:
             device.fetches -= 1
             self._offline(failure)
+            # Packages come from another host, which may be out of reach while the API is not.
+            now = self.clock.monotonic()
+            self._no_download_since = self._no_download_since or now
+            if now - self._no_download_since > _OFFLINE:
+                self.fatal = failure
             self._rest(device, _PAUSE)
         except (PackageBroken, ReplyLost, ServiceError) as failure:
             if device.fetches >= _TRIES or _refused_for_good(failure):
@@ -724,12 +755,14 @@ class Fleet:
             else:
                 if not isinstance(failure, ReplyLost):
                     self._contact()
+                    self._no_download_since = None
                 self.observer.device(device, "retry", failure.message)
                 self._rest(device, self.clock.jitter(_PAUSE * 2**device.fetches))
         except DefenderError as failure:
             self._fail(device, failure, ended=False)
         else:
             self._contact()
+            self._no_download_since = None
             device.wrote = True
             self._finish(device)
 
@@ -841,4 +874,5 @@ def _refused_for_good(failure: DefenderError) -> bool:
     """Whether asking for the package again is useless. A link that was refused has expired, and 404 is also: not yet."""
     if not isinstance(failure, ServiceError) or isinstance(failure, NotFound):
         return False
-    return failure.code == "LinkNotTrusted" or (400 <= failure.status < 500 and failure.code != "LinkRefused")
+    passing = failure.code == "LinkRefused" or failure.status in (408, 429)
+    return failure.code == "LinkNotTrusted" or (400 <= failure.status < 500 and not passing)

@@ -75,6 +75,8 @@ class Request:
 
     requested: float
     run: str
+    # How many actions were known when it was made: those are none of its own.
+    known: int = 0
     action_id: str | None = None
     stored: bool = False
     failed: bool = False
@@ -86,7 +88,8 @@ class History:
 
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)
     ended_runs: set[str] = field(default_factory=set)
-    known_actions: set[str] = field(default_factory=set)
+    # In the order in which they became known.
+    known_actions: dict[str, int] = field(default_factory=dict)
     stored_actions: set[str] = field(default_factory=set)
     stored_files: set[str] = field(default_factory=set)
     verified_files: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -101,10 +104,12 @@ class History:
         elif event in (START_REQUESTED, ACTION_KNOWN):
             request = self.requests.get((machine_id, comment))
             if request is None or event == START_REQUESTED or entry.get("request") not in ("started", "resumed"):
-                request = self.requests[machine_id, comment] = Request(parse_time(entry.get("time")), run)
+                request = self.requests[machine_id, comment] = Request(
+                    parse_time(entry.get("time")), run, len(self.known_actions)
+                )
             if event == ACTION_KNOWN:
                 request.action_id, request.run = str(entry.get("action_id")), run
-                self.known_actions.add(request.action_id)
+                self.known_actions.setdefault(request.action_id, len(self.known_actions))
             self._current[run, machine_id] = request
         elif event == PACKAGE_VERIFIED:
             if isinstance(entry.get("size"), int):

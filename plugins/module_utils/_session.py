@@ -238,7 +238,8 @@ class Session:
                     renewed = True
                     self._tokens.renew()
                     continue
-                strange = reply.status_code == 404 and reply.content and _json(reply) is None
+                # The service has no pages: something on the way has.
+                strange = reply.status_code == 404 and "html" in reply.headers.get("Content-Type", "").lower()
                 if reply.status_code < 500 and not strange:
                     if reply.status_code >= 300:
                         raise from_reply(reply.status_code, _json(reply), doing)

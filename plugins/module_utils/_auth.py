@@ -12,7 +12,6 @@ msal speaks the protocol; here is which of its doors each C(auth_source) goes th
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import logging
 import os
@@ -320,7 +319,8 @@ def _import_msal() -> t.Any:
 def _failures(msal: t.Any) -> tuple[type[Exception], ...]:
     """What msal raises for an answer that it cannot use; errors of its own for a status of 500 and above."""
     # And PyJWT for a key of the wrong kind, and the system for Azure Arc's key file, which only some users may read.
-    jwt = importlib.import_module("jwt")
+    import jwt
+
     return ValueError, KeyError, TypeError, OSError, jwt.PyJWTError, msal.exceptions.MsalError
 
 

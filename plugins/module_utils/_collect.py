@@ -356,11 +356,11 @@ class Fleet:
                 device.request, device.wrote = WOULD_START, self.folder is not None
             elif self.folder and device.action:
                 try:
-                    there = self.folder.existing(device.machine, device.action)
+                    self.folder.existing(device.machine, device.action)
                 except DefenderError as failure:
                     device.error = failure
                 else:
-                    device.wrote = there is None and device.action.status not in FINAL - {SUCCEEDED}
+                    device.wrote = self._lacks_package(device)
             device.phase = DONE
 
     # ---- the run ----

@@ -22,7 +22,8 @@ _SHORTEST = 4
 # A fleet brings thousands of links, and hardly ever is one of them in a text. Secrets of at least this length are looked for
 # by how they begin, so that a text costs by its own length and not by the number of secrets.
 _HEAD = 16
-# What may stand in a link beside its secret. An action's ID must not be blotted out everywhere, and neither must a year.
+# What may stand in a link beside its secret: an action's ID, a year or a word must not be blotted out everywhere.
+_SHORTEST_IN_LINK = 8
 _IDENTIFIER = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^[0-9a-f]{40}$", re.IGNORECASE)
 
 
@@ -48,7 +49,11 @@ class Secrets:
         """A package link: whoever has it has the package."""
         # Not urlsplit, which refuses some of what is no link.
         query = link.partition("?")[2].partition("#")[0]
-        values = [value for _name, value in parse_qsl(query) if len(value) >= 8 and not _IDENTIFIER.match(value)]
+        values = [
+            value
+            for _name, value in parse_qsl(query)
+            if len(value) >= _SHORTEST_IN_LINK and not _IDENTIFIER.match(value)
+        ]
         self.add(link, query, *values)
 
     def scrub(self, value: t.Any) -> t.Any:

@@ -1208,7 +1208,7 @@ def _interrupt_after_known(world: World, dest: Path) -> None:
     world.clock.restart()
 
 
-# What a review has found
+# What others do meanwhile, and what stays out of reach
 
 
 def _kill_after_the_start(world: World, tmp_path: Path) -> None:

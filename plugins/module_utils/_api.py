@@ -70,13 +70,9 @@ class Api:
         rows: list[dict[str, t.Any]] = self._rows("find_by_ip", path, f"find the device with IP {ip}")["value"]
         return rows
 
-    def collections(
-        self, *, since: float | None = None, machine_id: str | None = None, doing: str = "list machine actions"
-    ) -> list[Action]:
-        """Collect actions of the whole tenant, created since (seconds since 1970), or those of one machine."""
+    def collections(self, *, since: float | None = None, doing: str = "list machine actions") -> list[Action]:
+        """Collect actions of the whole tenant, created since (seconds since 1970)."""
         terms = [f"type eq {literal(COLLECT)}"]
-        if machine_id:
-            terms.insert(0, f"machineId eq {literal(machine_id)}")
         if since is not None:
             terms.append(
                 "creationDateTimeUtc ge " + datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -182,10 +178,7 @@ class Api:
         skip = 0
         for _page in range(_PAGES):
             page = params | {"$skip": str(skip)} if skip else params
-            try:
-                reply = self.session.call("GET", endpoint, path, doing, params=page, expect=_ROWS)
-            except NotFound:
-                break  # List machines API: 404 where there is no recent machine.
+            reply = self._rows(endpoint, path, doing, page)
             rows = reply["value"]
             before = len(found)
             for row in rows:

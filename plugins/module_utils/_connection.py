@@ -19,7 +19,7 @@ from ansible_collections.secops.defender.plugins.module_utils._collect import Ob
 from ansible_collections.secops.defender.plugins.module_utils._quota import Budget, default_folder, parse_quotas
 from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._session import Http, Session
-from ansible_collections.secops.defender.plugins.module_utils._spec import require_positive
+from ansible_collections.secops.defender.plugins.module_utils._spec import require_paths, require_positive
 
 READ = (_auth.READ_PERMISSIONS,)
 COLLECT_AND_READ = ((_auth.COLLECT_PERMISSION,), _auth.READ_PERMISSIONS)
@@ -60,6 +60,7 @@ class Connection:
         open_tokens: t.Callable[..., tuple[_auth.Tokens, str]] | None = None,
     ) -> None:
         require_positive(options, "timeout")
+        require_paths(options)
         for name in ("client_secret", "certificate_password", "password", "access_token"):
             secrets.add(options.get(name))
         self.where: Endpoints = endpoints(

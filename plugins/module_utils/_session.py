@@ -64,12 +64,16 @@ _CHUNK = 1 << 20
 class Http:
     """requests with explicit trust and time-outs, proxies from the environment only, and no ~/.netrc.
 
-    Raises MissingLibrary if requests is not installed, OptionsError for a C(ca_path) that cannot be read.
+    Raises MissingLibrary if requests is not installed, OptionsError for a C(ca_path) or a proxy's address that cannot be read.
     """
 
     def __init__(self, ca_path: str | None, validate_certs: bool, timeout: float, clock: Clock) -> None:
         if _MISSING:
-            raise MissingLibrary(missing_required_lib("requests"), advice=_which_python())
+            raise MissingLibrary(
+                missing_required_lib("requests"),
+                advice="Install it for the Python that runs Ansible on the control node (ansible --version shows which), or use "
+                "an execution environment that has it.",
+            )
         if ca_path and not os.access(ca_path, os.R_OK):
             raise OptionsError(
                 f"ca_path {ca_path} cannot be read.", advice="Give a PEM file or a folder of hashed certificates."
@@ -95,7 +99,7 @@ class Http:
         # operating system for proxies, which crashes a forked worker.
         self._session.trust_env = False
         self._session.headers["User-Agent"] = USER_AGENT
-        self._proxies = getproxies_environment()
+        self._proxies = _proxies()
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=16)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -340,8 +344,22 @@ _NETWORK_ADVICE = (
 )
 
 
-def _which_python() -> str:
-    return "Install it for the Python that runs Ansible on the control node (ansible --version shows which), or use an execution environment that has it."
+def _proxies() -> dict[str, str]:
+    """The environment's proxies. Raises OptionsError for one whose address cannot be read, without its password."""
+    proxies = getproxies_environment()
+    for scheme in ("http", "https", "all"):
+        if scheme not in proxies:
+            continue
+        try:
+            usable = bool(urllib3.util.parse_url(requests.utils.prepend_scheme_if_needed(proxies[scheme], "http")).host)
+        except (ValueError, TypeError):
+            usable = False
+        if not usable:
+            raise OptionsError(
+                f"{scheme.upper()}_PROXY in the environment is not the address of a proxy.",
+                advice="Give http://host:port or http://user:password@host:port; write a / or @ in the password as %2F or %40.",
+            )
+    return proxies
 
 
 def _reason(failure: BaseException) -> str:

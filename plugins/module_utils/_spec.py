@@ -116,6 +116,10 @@ def collect_spec() -> dict[str, dict[str, t.Any]]:
 Rules = dict[str, list[list[str]]]
 
 
+# Of the modules that act on what is named.
+NAMED_RULES: Rules = {"required_one_of": [["machines", "action_ids"]]}
+
+
 def _named_spec() -> dict[str, dict[str, t.Any]]:
     """Machines or machine actions, or both."""
     return {
@@ -136,9 +140,6 @@ def fetch_spec() -> dict[str, dict[str, t.Any]]:
     }
 
 
-FETCH_RULES: Rules = {"required_one_of": [["machines", "action_ids"]]}
-
-
 def cancel_spec() -> dict[str, dict[str, t.Any]]:
     """What defender_cancel_action takes besides the connection."""
     return {
@@ -148,9 +149,6 @@ def cancel_spec() -> dict[str, dict[str, t.Any]]:
         "wait_timeout": {"type": "float", "default": 600},
         "poll_interval": {"type": "float", "default": 15},
     }
-
-
-CANCEL_RULES: Rules = {"required_one_of": [["machines", "action_ids"]]}
 
 
 def machine_info_spec() -> dict[str, dict[str, t.Any]]:
@@ -228,3 +226,11 @@ def require_positive(options: t.Mapping[str, t.Any], *names: str) -> None:
             raise OptionsError(f"{name} is {options[name]:g}.", advice="Give a number above zero.")
         if options[name] > _LONGEST:
             raise OptionsError(f"{name} is {options[name]:g}.", advice="Give a smaller number.")
+
+
+def require_paths(options: t.Mapping[str, t.Any]) -> None:
+    """Raises OptionsError for a path that no file can have; no operating system takes a NUL."""
+    paths = [name for name, option in connection_spec().items() if option["type"] == "path"]
+    for name in ("dest", *paths):
+        if "\0" in (options.get(name) or ""):
+            raise OptionsError(f"{name} has a NUL character.", advice="Give the path of a file or folder.")

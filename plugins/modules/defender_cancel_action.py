@@ -245,11 +245,11 @@ actions:
 
 from ansible_collections.secops.defender.plugins.module_utils._module import run_module
 from ansible_collections.secops.defender.plugins.module_utils._queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._spec import CANCEL_RULES, cancel_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, cancel_spec, connection_spec
 
 
 def main() -> None:
-    run_module({**connection_spec(), **cancel_spec()}, cancel_action, CANCEL_RULES)
+    run_module({**connection_spec(), **cancel_spec()}, cancel_action, NAMED_RULES)
 
 
 if __name__ == "__main__":

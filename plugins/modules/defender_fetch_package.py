@@ -378,12 +378,12 @@ packages:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._spec import FETCH_RULES, connection_spec, fetch_spec
+from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, connection_spec, fetch_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks import fetch_package
 
 
 def main() -> None:
-    run_module({**connection_spec(), **fetch_spec()}, fetch_package, FETCH_RULES)
+    run_module({**connection_spec(), **fetch_spec()}, fetch_package, NAMED_RULES)
 
 
 if __name__ == "__main__":

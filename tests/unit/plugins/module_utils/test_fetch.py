@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import Folder
-from ansible_collections.secops.defender.plugins.module_utils._spec import FETCH_RULES, collect_spec, fetch_spec
+from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, collect_spec, fetch_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, fetch_package
 from ansible_collections.secops.defender.plugins.module_utils._verify import verify
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
@@ -127,7 +127,7 @@ def test_named_twice_is_fetched_once(archive: Archive) -> None:
 
 def test_one_of_the_two_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="one of the following is required"):
-        options(fetch_spec(), FETCH_RULES, dest=str(tmp_path))
+        options(fetch_spec(), NAMED_RULES, dest=str(tmp_path))
 
 
 def test_nothing_named_is_nothing_to_do(archive: Archive) -> None:

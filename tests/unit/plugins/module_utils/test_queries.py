@@ -20,8 +20,8 @@ from ansible_collections.secops.defender.plugins.module_utils._queries import (
     snake_case,
 )
 from ansible_collections.secops.defender.plugins.module_utils._spec import (
-    CANCEL_RULES,
     MACHINE_INFO_RULES,
+    NAMED_RULES,
     access_token_spec,
     cancel_spec,
     machine_action_info_spec,
@@ -437,7 +437,7 @@ def test_nothing_named_is_nothing_to_do(desk: Desk) -> None:
 
 def test_one_of_the_two_must_be_given() -> None:
     with pytest.raises(AssertionError, match="one of the following is required"):
-        options(cancel_spec(), CANCEL_RULES, comment="x")
+        options(cancel_spec(), NAMED_RULES, comment="x")
 
 
 def test_named_twice_is_cancelled_once(desk: Desk) -> None:

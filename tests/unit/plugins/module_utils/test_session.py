@@ -440,9 +440,7 @@ def _closing(connection: socket.socket) -> None:
     read_request(connection)
 
 
-@pytest.mark.parametrize(
-    "fault", ["refused", "name", "closed", "silent", "untrusted", "cut", "proxy", "proxy name", "proxy url"]
-)
+@pytest.mark.parametrize("fault", ["refused", "name", "closed", "silent", "untrusted", "cut", "proxy", "proxy name"])
 def test_messages_never_show_the_query(
     fault: str, clock: VirtualClock, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,11 +453,7 @@ def test_messages_never_show_the_query(
     with TinyServer(serve) as server:
         base = {"refused": "https://127.0.0.1:1", "name": "https://nowhere.invalid"}.get(fault, server.url)
         if fault.startswith("proxy"):
-            proxy = {
-                "proxy": "http://127.0.0.1:1",
-                "proxy name": "http://nowhere.invalid:8080",
-                "proxy url": "http:///",
-            }
+            proxy = {"proxy": "http://127.0.0.1:1", "proxy name": "http://nowhere.invalid:8080"}
             monkeypatch.setenv("HTTPS_PROXY", proxy[fault])
         http = Http(None if fault == "untrusted" else simulator.ca_path, True, 0.3, clock)
         with pytest.raises((NetworkError, ReplyLost)) as caught:
@@ -472,7 +466,7 @@ def test_messages_never_show_the_query(
     host = base.removeprefix("https://")
     assert "HTTPS" not in caught.value.message and "object at" not in caught.value.message
     assert host in caught.value.message and caught.value.message.endswith(".") and caught.value.advice
-    if fault in ("refused", "name", "untrusted", "proxy", "proxy name", "proxy url"):
+    if fault in ("refused", "name", "untrusted", "proxy", "proxy name"):
         assert isinstance(caught.value, NetworkError)
     else:
         assert isinstance(caught.value, ReplyLost)
@@ -535,6 +529,27 @@ def test_hosts_without_a_proxy(
         monkeypatch.setenv("NO_PROXY", exempt.format(port=simulator.api_url.rsplit(":", 1)[1]))
         assert get(connect(simulator))["value"]
         assert not proxy.asked
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http:///",
+        "http://user:proxy-word@",
+        "http://user:proxy-word@proxy.test:99999",
+        "http://user:proxy-word@proxy.test:port",
+        "http://user:proxy-word/more@proxy.test:8080",
+        "user:proxy-word@proxy.test:8080",
+    ],
+)
+def test_an_address_that_is_no_proxys(
+    variable: str, address: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(OptionsError, match=f"^{variable.upper()} in the environment is not the address") as caught:
+        Http(None, True, 5, clock)
+    assert "proxy-word" not in str(caught.value)
 
 
 def test_a_proxy_that_refuses(simulate: Simulate, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -445,6 +445,8 @@ _BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("url", {"api_url": "http://api.example"}, "api_url is not a base URL: 'http://api.example'. "),
     ("trust", {"ca_path": "/nowhere/ca.pem"}, "ca_path /nowhere/ca.pem cannot be read. "),
+    ("NUL", {"dest": "evi\0dence"}, "dest has a NUL character. Give the path of a file or folder."),
+    ("NUL in the trust", {"ca_path": "ca\0.pem"}, "ca_path has a NUL character. "),
     (
         "no certificate",
         {"client_secret": None, "certificate_path": "/nowhere/app.pem"},

@@ -19,7 +19,10 @@ import rules
 from conftest import PROJECT, Ran, SetUp, bare_environment
 from standin import Awx
 
-from simulator import Simulator
+from simulator import Device, Simulator
+
+# A result that is larger, in bytes, AWX replaces by nothing (awx/settings/defaults.py).
+MAX_EVENT_RES_DATA = 700_000
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Job:
 
 
 class Jobs:
-    def __init__(self, awx: Awx, simulator: Simulator, folder: Path) -> None:
+    def __init__(self, awx: Awx, simulator: Simulator, folder: Path, **variables: t.Any) -> None:
         self.awx, self.simulator, self.folder = awx, simulator, folder
         self.evidence = folder / "evidence"
         self.count = 0
@@ -49,6 +52,7 @@ class Jobs:
             "collect_package_poll_interval": 0.2,
             "collect_package_quotas": {"default": ["100/1", "1500/60"], "package_link": ["2/1", "120/60"]},
             "collect_package_quota_dir": str(folder / "quota"),
+            **variables,
         }
 
     def inject(self, name: str, values: dict[str, str]) -> t.Callable[[Path], dict[str, str]]:
@@ -135,11 +139,15 @@ def assert_no_secret(job: Job, simulator: Simulator) -> None:
 
 
 @pytest.fixture(scope="session")
-def by_secret(jobs: Jobs, simulator: Simulator) -> t.Callable[[Path], dict[str, str]]:
+def by_secret(jobs: Jobs) -> t.Callable[[Path], dict[str, str]]:
+    return by_secret_of(jobs)
+
+
+def by_secret_of(jobs: Jobs) -> t.Callable[[Path], dict[str, str]]:
     values = {
-        "tenant": simulator.tenant,
-        "client_id": simulator.client_id,
-        "client_secret": simulator.client_secret,
+        "tenant": jobs.simulator.tenant,
+        "client_id": jobs.simulator.client_id,
+        "client_secret": jobs.simulator.client_secret,
         "cloud": "public",
     }
     return jobs.inject("Microsoft Defender for Endpoint (secret)", values)
@@ -308,3 +316,29 @@ def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[s
     package.write_bytes(package.read_bytes() + b"x")
     job = jobs.run("Defender: Verify evidence", {"defender_incident": "4711"}, lambda folder: {}, inventory=inventory)
     assert job.status == "failed" and package.name in job.stdout
+
+
+def test_results_are_small_enough_for_a_large_fleet(
+    first: tuple[SetUp, Ran], awx: Awx, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    names = [f"pc{number:03}.contoso.com" for number in range(250)]
+    hosts = {"_meta": {"hostvars": dict.fromkeys(names, {})}, "all": {"hosts": names}}
+    unlimited = {"default": ["9000/1"], "package_link": ["9000/1"]}
+    quotas = dict.fromkeys(("collect", "package_link", "machine_actions", "machine_action", "machines"), (9000, 90000))
+    with Simulator([Device(name) for name in names], quotas=quotas, collect_seconds=(0.1, 0.2)) as tenant:
+        jobs = Jobs(awx, tenant, tmp_path_factory.mktemp("many"), collect_package_quotas=unlimited)
+        answers = {"defender_incident": "4716", "defender_reason": "worm", "defender_reuse_within": "1h"}
+        collect, fetch = "Defender: Collect from many (by approval only)", "Defender: Fetch"
+        # Of up to 200 devices a result tells everything. With more it grows by a name and a hash at the most.
+        for template, answered, limit, scale in (
+            (collect, answers, "pc0*:pc1*", 1),
+            (collect, answers, None, 2000 / 250),
+            (fetch, {"defender_incident": "4717"}, "pc0*:pc1*", 1),
+            (fetch, {"defender_incident": "4717"}, None, 2000 / 250),
+        ):
+            job = jobs.run(template, answered, by_secret_of(jobs), inventory=hosts, limit=limit)
+            assert job.status == "successful", job.stdout[-9000:]
+            results = [event.get("event_data", {}).get("res") for event in job.events]
+            assert max(len(json.dumps(result)) for result in results) * scale < MAX_EVENT_RES_DATA, (template, limit)
+        assert len(list((jobs.evidence / "4716").glob("*/*.zip"))) == 250
+        assert len(list((jobs.evidence / "4717").glob("*/*.zip"))) == 250

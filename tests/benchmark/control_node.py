@@ -12,6 +12,7 @@ from processes import Usage, play_file, playbook
 from tenant import Tenant, fleet
 
 _HOSTS = 500
+_RUNS = 3
 _SUBJECT = f"Playbook, {_HOSTS} hosts"
 
 
@@ -19,18 +20,23 @@ def measure(work: Path) -> list[Figure]:
     with Tenant(work, fleet(_HOSTS)) as tenant:
         variables = {
             "collect_package_comment": "Benchmark",
-            "collect_package_dest": str(tenant.work / "evidence"),
             "collect_package_max_machines": 0,
             "collect_package_poll_interval": tenant.poll_interval,
             "collect_package_quotas": tenant.quotas,
         }
         empty = _run(tenant, play_file("empty.yml"), {})
-        whole = _run(tenant, "secops.defender.collect", variables)
-        stored = len(list(tenant.work.glob("evidence/*/*.zip")))
+        evidence = [tenant.work / f"evidence{number}" for number in range(_RUNS)]
+        runs = [
+            _run(tenant, "secops.defender.collect", {**variables, "collect_package_dest": str(folder)})
+            for folder in evidence
+        ]
+        stored = min(len(list(folder.glob("*/*.zip"))) for folder in evidence)
+        # What else the machine does meanwhile only adds.
+        whole = min(runs, key=lambda usage: usage.cpu)
     if stored != _HOSTS:
         raise RuntimeError(f"{stored} packages were stored, not {_HOSTS}")
     return [
-        Figure(_SUBJECT, "CPU for each device", whole.cpu / _HOSTS * 1000, "ms", most=25),
+        Figure(_SUBJECT, "CPU for each device, least of three runs", whole.cpu / _HOSTS * 1000, "ms", most=25),
         Figure(_SUBJECT, "CPU for each host of an empty play", empty.cpu / _HOSTS * 1000, "ms"),
         Figure(_SUBJECT, "wall time with hardly any quota", whole.wall, "s"),
     ]

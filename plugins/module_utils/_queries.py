@@ -422,23 +422,28 @@ def access_token(
     """
     clock = clock or Clock()
     token: list[str] = []
+    # Of a token that was refused, too: they say why.
+    keys = ("audience", "permissions", "delegated", "tenant", "client_id", "expires", "expires_in")
+    facts: dict[str, t.Any] = dict.fromkeys(keys)
 
     def work() -> dict[str, t.Any]:
         connection = Connection(options, reporter, secrets, clock, by_device_code if options["device_code"] else None)
         token.append(connection.tokens.get())
         claims = _auth.Claims.of(token[0])
+        expires = claims.expires
+        facts.update(
+            audience=claims.audience,
+            permissions=sorted(claims.permissions or ()),
+            delegated=claims.delegated,
+            tenant=claims.tenant,
+            client_id=claims.app_id,
+            expires=iso(expires) if expires else None,
+            expires_in=int(expires - clock.wall()) if expires else None,
+        )
         _auth.check_claims(claims, connection.where, (), clock.wall(), 0.0)
         _check_permissions(claims, options["required_permissions"] or ())
-        expires = claims.expires
         return {
-            "msg": f"The token is good until {iso(expires)}." if expires else "The token does not say when it ends.",
-            "audience": claims.audience,
-            "permissions": sorted(claims.permissions or ()),
-            "delegated": claims.delegated,
-            "tenant": claims.tenant,
-            "client_id": claims.app_id,
-            "expires": iso(expires) if expires else None,
-            "expires_in": int(expires - clock.wall()) if expires else None,
+            "msg": f"The token is good until {iso(expires)}." if expires else "The token does not say when it ends."
         }
 
     def by_device_code(
@@ -452,8 +457,8 @@ def access_token(
             )
         return _auth.open_device_code(options, where, http, secrets, reporter.say)
 
-    keys = ("audience", "permissions", "delegated", "tenant", "client_id", "expires", "expires_in")
-    result = _result(work, dict.fromkeys(keys), secrets)
+    result = _result(work, {}, secrets)
+    result.update(t.cast("dict[str, t.Any]", secrets.scrub(facts)))
     if options["return_token"] and token and not result["failed"]:
         # Asked for, so it is not scrubbed.
         result["access_token"] = token[0]

@@ -125,12 +125,12 @@ error:
       type: str
       sample: 4fa1b6a2-6a64-4e2c-8a4b-4b53c2b0b3a1
 audience:
-  description: The API that the token is for. Null on failure, and if the token cannot be read.
+  description: The API that the token is for. Null if there is no token, and if it cannot be read.
   returned: always
   type: str
   sample: https://api.securitycenter.microsoft.com
 permissions:
-  description: What the token permits, in alphabetical order. Null on failure.
+  description: What the token permits, in alphabetical order, also where something is missing. Null if there is no token.
   returned: always
   type: list
   elements: str
@@ -138,27 +138,27 @@ permissions:
     - Machine.CollectForensics
     - Machine.Read.All
 delegated:
-  description: Whether it is a user's token, with delegated permissions, instead of an app's. Null on failure.
+  description: Whether it is a user's token, with delegated permissions, instead of an app's. Null if there is no token.
   returned: always
   type: bool
   sample: false
 tenant:
-  description: The ID of the tenant that issued it. Null on failure, and if the token cannot be read.
+  description: The ID of the tenant that issued it. Null if there is no token, and if it cannot be read.
   returned: always
   type: str
   sample: 7f1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d
 client_id:
-  description: The ID of the app that it was issued to. Null on failure, and if the token cannot be read.
+  description: The ID of the app that it was issued to. Null if there is no token, and if it cannot be read.
   returned: always
   type: str
   sample: 7c1a1e4c-6a0e-4d6d-9f5e-2f3b8a3d0e11
 expires:
-  description: When it ends, ISO 8601 UTC. Null on failure, and if the token cannot be read.
+  description: When it ends, ISO 8601 UTC. Null if there is no token, and if it cannot be read.
   returned: always
   type: str
   sample: '2026-11-23T11:15:00Z'
 expires_in:
-  description: Seconds until then. Null on failure, and if the token cannot be read.
+  description: Seconds until then. Null if there is no token, and if it cannot be read.
   returned: always
   type: int
   sample: 3599

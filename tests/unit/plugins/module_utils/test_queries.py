@@ -707,7 +707,7 @@ def test_all_missing_permissions_are_named(office: Tenant) -> None:
         "Machine.Read.All."
     )
     assert "admin consent" in result["msg"]
-    assert result["permissions"] is None
+    assert result["permissions"] == ["Machine.CollectForensics", "Machine.Read.All"]
 
 
 def test_writing_permits_reading(tenant: t.Callable[..., Tenant]) -> None:

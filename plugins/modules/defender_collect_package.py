@@ -48,7 +48,8 @@ options:
     description:
       - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), its IP address, or its DNS
         name, full or short. They are told apart by their form, and upper and lower case are the same.
-      - A device that is named twice is asked for once.
+      - A device that is named twice is asked for once. A device that is not known fails alone; a name that cannot be one, such
+        as an empty one, refuses the whole task before anything is started.
     type: list
     elements: str
     required: true
@@ -111,6 +112,7 @@ options:
   max_machines:
     description:
       - Refuse to work on more machines than this, before anything is started. V(0) means no limit.
+      - It counts names, before any is looked up. Two names of one device are two.
     type: int
     default: 0
   downloads:

@@ -253,10 +253,11 @@ class Fleet:
             self._adopt(device, actions, now)
             device.phase = START if device.request is None else WAITING
 
-    def look_for_packages(self, max_age: float) -> None:
+    def look_for_packages(self, max_age: float, newest_only: bool = False) -> None:
         """Find the newest package of each device that was not named by its action; nothing is started.
 
-        max_age: seconds that a package may be old; 0 for any age. Raises what the list call raises.
+        max_age: seconds that a package may be old; 0 for any age. newest_only: none that a newer collection was asked for
+        after. Raises what the list call raises.
         """
         since = self.clock.wall() - max_age if max_age else None
         by_machine: dict[str, list[Action]] = {}
@@ -267,15 +268,22 @@ class Fleet:
                 by_machine.setdefault(action.machine_id, []).append(action)
         for device in self.devices:
             actions = [device.action] if device.action else by_machine.get(device.machine.id, [])
+            newest = max(actions, key=lambda each: each.created_at, default=None)
+            if newest and newest_only:
+                actions = [newest]
             ready = [action for action in actions if action.status == SUCCEEDED and action.updated_at >= (since or 0.0)]
             if ready:
                 device.action, device.request = max(ready, key=lambda each: each.updated_at), REUSED
                 device.phase = WAITING
+                if newest and newest.status != SUCCEEDED:
+                    self.observer.trouble(
+                        f"{device.label}: the newest action {newest.id} is {newest.status}; the package is of an older one, "
+                        f"from {device.action.created}."
+                    )
             else:
-                device.error, device.phase = self._no_package(device, actions, max_age), DONE
+                device.error, device.phase = self._no_package(device, newest), DONE
 
-    def _no_package(self, device: Device, actions: list[Action], max_age: float) -> ActionError:
-        newest = max(actions, key=lambda each: each.created_at, default=None)
+    def _no_package(self, device: Device, newest: Action | None) -> ActionError:
         if newest is None:
             state = "no collection is known"
         elif newest.status == SUCCEEDED:

@@ -30,6 +30,8 @@ class Reporter(Observer, t.Protocol):
 
     # Whether anybody sees it before the work has ended.
     live: bool
+    # Who asked, as far as only the playbook knows: for custody log, records and report.
+    launched_by: t.Mapping[str, str]
 
     def say(self, text: str) -> None:
         """For everybody who looks on."""

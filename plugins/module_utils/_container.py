@@ -16,8 +16,8 @@ from pathlib import Path
 _MARKS = ("run/.containerenv", ".dockerenv")
 # How they lay a container's own files over its image; whatever is mounted is of another kind, or another device.
 _LAYERED = ("overlay", "fuse.fuse-overlayfs", "aufs")
-# What AWX makes for a job and removes after it. Evidence volumes may well be mounted elsewhere below /runner.
-_OF_THE_JOB = ("runner/project", "runner/inventory", "runner/env", "runner/artifacts")
+# What AWX mounts for a job and removes after it, each by itself or all at once. Other volumes may be mounted below it.
+_OF_THE_JOB = ("runner", "runner/project", "runner/inventory", "runner/env", "runner/artifacts")
 
 
 def warning_about(folder: str, environment: t.Mapping[str, str] | None = None, root: Path = Path("/")) -> str | None:
@@ -34,24 +34,31 @@ def warning_about(folder: str, environment: t.Mapping[str, str] | None = None, r
 
 
 def _is_of_the_job(path: Path, environment: t.Mapping[str, str], root: Path) -> bool:
-    return "AWX_PRIVATE_DATA_DIR" in environment and any(path.is_relative_to(root / each) for each in _OF_THE_JOB)
+    if "AWX_PRIVATE_DATA_DIR" not in environment:
+        return False
+    places = [root / point.lstrip("/") for point, _kind in _mounts(root)]
+    mounted = max(
+        (place for place in places if path.is_relative_to(place)), key=lambda each: len(each.parts), default=root
+    )
+    job = [root / each for each in _OF_THE_JOB]
+    return mounted in job or any(path.is_relative_to(each) for each in job[1:])
 
 
 def _is_of_the_container(path: Path, root: Path) -> bool:
+    # Of several file systems in one place the last one lies on top.
+    if {"/": "", **dict(_mounts(root))}["/"] not in _LAYERED:
+        return False
     try:
-        if _kind_of_root(root / "proc/self/mounts") not in _LAYERED:
-            return False
         existing = next(each for each in (path, *path.parents) if each.exists())
         return existing.stat().st_dev == root.stat().st_dev
     except OSError:
         return False
 
 
-def _kind_of_root(mounts: Path) -> str:
-    kind = ""
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-        fields = line.split()
-        if len(fields) > 2 and fields[1] == "/":
-            # The last one lies on top.
-            kind = fields[2]
-    return kind
+def _mounts(root: Path) -> list[tuple[str, str]]:
+    """Where something is mounted, and of which kind it is."""
+    try:
+        lines = (root / "proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [(fields[1], fields[2]) for fields in map(str.split, lines) if len(fields) > 2]

@@ -141,13 +141,15 @@ class Custody:
     """The log of one evidence folder, opened for one run. Safe for threads, and for several runs at once.
 
     Raises EvidenceError where the log cannot be written: nothing may happen that is not announced.
-    read_only: only to know its history (check mode).
+    read_only: only to know its history (check mode). launched_by: who asked, besides what the control node knows.
     """
 
-    def __init__(self, folder: Path, clock: Clock, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, read_only: bool = False, launched_by: t.Mapping[str, str] | None = None
+    ) -> None:
         self.path = folder / LOG_NAME
         self.run = str(uuid.uuid4())
-        self.asked_by = asked_by()
+        self.asked_by = {**asked_by(), **(launched_by or {})}
         self.history = History()
         self._clock = clock
         self._lock = threading.Lock()

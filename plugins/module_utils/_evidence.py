@@ -97,10 +97,12 @@ class Folder:
     """An evidence folder on the control node, opened for one run. Safe for threads, and for several runs at once.
 
     Raises EvidenceError if it cannot be made or written, before anything is started. read_only: make and write nothing,
-    but still find out whether one could (check mode).
+    but still find out whether one could (check mode). launched_by: see Custody.
     """
 
-    def __init__(self, dest: str, clock: Clock, read_only: bool = False) -> None:
+    def __init__(
+        self, dest: str, clock: Clock, read_only: bool = False, launched_by: t.Mapping[str, str] | None = None
+    ) -> None:
         self.path = Path(os.path.abspath(dest))
         self._clock = clock
         self._read_only = read_only
@@ -111,7 +113,7 @@ class Folder:
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as failure:
             raise unwritable(self.path / custody.LOG_NAME, failure) from None
-        self.custody = Custody(self.path, clock, read_only)
+        self.custody = Custody(self.path, clock, read_only, launched_by)
 
     def place(self, machine: Machine, action: Action) -> Path:
         """The final path of an action's package."""

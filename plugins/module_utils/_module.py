@@ -29,6 +29,7 @@ class ModuleReporter:
     """Passes on warnings; everything else has no way out of a module before its end."""
 
     live = False
+    launched_by: t.ClassVar[dict[str, str]] = {}
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module

@@ -156,6 +156,7 @@ def _request(facts: _Facts) -> list[tuple[str, str]]:
         ("Reason", text(facts["comment"]) if facts["comment"] else "None given: fetching starts nothing."),
         ("Asked by", f"{text(who['user'])} on {text(who['host'])}"),
         ("AWX job", text(who["awx_job_id"]) if who.get("awx_job_id") else ""),
+        ("Launched by", text(who["awx_user"]) if who.get("awx_user") else ""),
         ("With", f"{text(facts['module'])}, {text(who['tool'])}"),
         ("Service", text(service["api_url"])),
         ("Tenant", text(service["tenant"]) if service["tenant"] else ""),

@@ -134,6 +134,7 @@ def fetch_spec() -> dict[str, dict[str, t.Any]]:
         **_named_spec(),
         "dest": {"type": "path", "required": True},
         "max_age": {"type": "str", "default": "0"},
+        "newest_only": {"type": "bool", "default": False},
         "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
         "downloads": {"type": "int", "default": 4},
         "report": {"type": "bool", "default": False},

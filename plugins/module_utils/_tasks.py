@@ -121,6 +121,7 @@ class FetchJob:
         require_positive(options, "downloads")
         self.options = Options(comment="", wait=True, downloads=options["downloads"])
         self._max_age = seconds("max_age", options["max_age"])
+        self._newest_only = options["newest_only"]
         self._action_ids = parse_action_ids(options["action_ids"] or [])
         self._names = parse_names(options["machines"]) if options["machines"] else []
         self._on_ambiguous = options["on_ambiguous"]
@@ -131,7 +132,7 @@ class FetchJob:
         return found + [_with_package(each) for each in find_actions(api, self._action_ids)]
 
     def look(self, fleet: Fleet, check_mode: bool) -> None:
-        fleet.look_for_packages(self._max_age)
+        fleet.look_for_packages(self._max_age, self._newest_only)
 
 
 def _with_package(named: Resolved) -> Resolved:
@@ -179,7 +180,7 @@ def _carry_out(
     try:
         job = work.job = make_job()
         connection = Connection(options, reporter, secrets, clock)
-        folder = Folder(options["dest"], clock, read_only=check_mode) if options["dest"] else None
+        folder = Folder(options["dest"], clock, check_mode, reporter.launched_by) if options["dest"] else None
         warning = _container.warning_about(options["dest"]) if options["dest"] else None
         if warning:
             reporter.warn(warning)

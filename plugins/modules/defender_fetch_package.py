@@ -71,6 +71,13 @@ options:
         V(4h) or V(90m). V(0) means any age.
     type: str
     default: '0'
+  newest_only:
+    description:
+      - Whether a device in O(machines) fails if its newest collection has no package, because it is still running or has failed,
+        instead of giving the package of an older one.
+      - Set it if a collection was started before, and its package is the one that is wanted.
+    type: bool
+    default: false
   on_ambiguous:
     description:
       - What to do when a name or an address fits several devices.

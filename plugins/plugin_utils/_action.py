@@ -55,10 +55,16 @@ class DefenderAction(ActionBase):
             result.update(self.refused(_asked(self._task.args), message), failed=True, msg=message)
             return result
         secrets.add(*validation._no_log_values)
-        reporter = DisplayReporter(Display(), secrets)
+        reporter = DisplayReporter(Display(), secrets, launched_by=_launched_by(task_vars or {}))
         result.update(type(self).TASK(options, bool(self._task.check_mode), reporter, secrets))
         reporter.end(result["msg"])
         return result
+
+
+def _launched_by(variables: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Who has launched the job, which AWX tells as a variable; the process is the same user's for all jobs."""
+    name = variables.get("awx_user_name") or variables.get("tower_user_name")
+    return {"awx_user": str(name)} if name else {}
 
 
 def _asked(args: t.Mapping[str, t.Any]) -> list[str]:

@@ -41,7 +41,14 @@ class DisplayReporter:
 
     live = True
 
-    def __init__(self, display: Display, secrets: Secrets, clock: t.Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        display: Display,
+        secrets: Secrets,
+        clock: t.Callable[[], float] = time.monotonic,
+        launched_by: t.Mapping[str, str] | None = None,
+    ) -> None:
+        self.launched_by = launched_by or {}
         self._display = display
         self._secrets = secrets
         self._clock = clock

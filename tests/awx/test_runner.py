@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 import rules
-from conftest import PROJECT, Ran, SetUp, bare_environment
+import yaml
+from conftest import PROJECT, TOP, Ran, SetUp, bare_environment
 from standin import Awx
 
 from simulator import Device, Simulator
@@ -238,7 +240,8 @@ def test_a_fleet_is_collected_from(
     report = Path(summary["report"]["html"])
     assert report.parent == jobs.evidence / "4711" and report.exists()
     log = (jobs.evidence / "4711" / "custody.jsonl").read_text()
-    assert "4711: ransom note" in log and '"awx_job_id":' in log
+    assert "4711: ransom note" in log and '"awx_job_id":' in log and '"awx_user":"analyst"' in log
+    assert "Launched by" in report.read_text()
     assert simulator.throttled() == {}
     assert_no_secret(job, simulator)
 
@@ -286,6 +289,26 @@ def test_named_devices_are_started_and_fetched_later(
     assert_no_secret(job, simulator)
 
 
+def test_an_incident_gets_no_package_of_an_earlier_one(jobs: Jobs, simulator: Simulator, by_secret: t.Any) -> None:
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    simulator.device("ws05.contoso.com").collect_seconds = (600.0, 600.0)
+    answers = {"defender_incident": "INC 4718", "defender_devices": "ws05.contoso.com", "defender_wait": "no"}
+    job = jobs.run("Defender: Collect", {**answers, "defender_reuse_within": "0"}, by_secret, inventory=nothing)
+    assert job.status == "successful", job.stdout
+    # As a list has them. The other device's package is older, but nothing newer was asked of it.
+    answers = {
+        "defender_incident": "INC 4718",
+        "defender_devices": '"ws05.contoso.com", ws06.contoso.com;ws06.contoso.com',
+    }
+    job = jobs.run("Defender: Fetch", answers, by_secret, inventory=nothing)
+    assert job.status == "failed" and job.failed_hosts() == {"ws05.contoso.com"}, job.stdout
+    assert "is Pending" in job.stdout or "is InProgress" in job.stdout
+    # No other incident, INC/4718 say, has the same folder.
+    folder = jobs.evidence / f"INC_4718-{hashlib.sha256(b'INC 4718').hexdigest()[:8]}"
+    assert [path.parent.name for path in folder.glob("*/*.zip")] == ["ws06.contoso.com"]
+    assert Path(job.artifacts["defender_report"]["html"]).parent == folder
+
+
 def test_what_cannot_be_fetched_fails_the_job_and_is_named(
     jobs: Jobs, simulator: Simulator, by_certificate: t.Any
 ) -> None:
@@ -299,14 +322,35 @@ def test_what_cannot_be_fetched_fails_the_job_and_is_named(
     assert_no_secret(job, simulator)
 
 
-@pytest.mark.parametrize("devices, limit, words", [("ws01", "ws02*", "not both"), ("", None, "no hosts")])
+@pytest.mark.parametrize(
+    "incident, devices, limit, words",
+    [("4714", "ws01", "ws02*", "not both"), ("4714", "", None, "no hosts"), (" ", "ws01", None, "Name the incident")],
+)
 def test_what_would_do_nothing_is_refused(
-    jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, devices: str, limit: str | None, words: str
+    jobs: Jobs,
+    inventory: dict[str, t.Any],
+    by_secret: t.Any,
+    incident: str,
+    devices: str,
+    limit: str | None,
+    words: str,
 ) -> None:
     hosts = inventory if limit else {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
-    answers = {"defender_incident": "4714", "defender_devices": devices}
+    answers = {"defender_incident": incident, "defender_devices": devices}
     job = jobs.run("Defender: Collect", answers, by_secret, inventory=hosts, limit=limit)
     assert job.status == "failed" and words in job.stdout and not (jobs.evidence / "4714").exists()
+
+
+def test_fetching_connects_as_collecting_does() -> None:
+    """By whatever stands in the templates' variables for the role."""
+    collect = yaml.safe_load((TOP / "roles" / "collect_package" / "tasks" / "main.yml").read_text())[0]
+    fetch = yaml.safe_load((PROJECT / "fetch.yml").read_text())[1]["tasks"][0]
+    given = fetch["secops.defender.defender_fetch_package"]
+    role = collect["secops.defender.defender_collect_package"]
+    connection = list(role)[list(role).index("auth_source") :]
+    assert {"region", "client_secret", "quota_dir"} < set(connection)
+    for option in connection:
+        assert given[option] == role[option]
 
 
 def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[str, t.Any]) -> None:

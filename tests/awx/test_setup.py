@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import rules
@@ -148,3 +149,24 @@ def test_the_rules_refuse_what_awx_refuses(first: tuple[SetUp, Ran], awx: Awx) -
         survey["spec"][0].update(change)
         with pytest.raises(rules.RuleBroken):
             rules.check_survey(survey)
+
+
+def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, simulator: Simulator) -> None:
+    setup, _ran = first
+    certificate = {
+        "awx_setup_credential_kind": "certificate",
+        "awx_setup_certificate": Path(simulator.certificate_path).read_text(),
+        "awx_setup_inventory_source_vars": {"DEFENDER_REGION": "eu"},
+    }
+    for changes, kind in ((certificate, "(certificate)"), ({}, "(secret)")):
+        ran = setup.run(**changes)
+        assert ran.code == 0, ran.output
+        source = awx.one("inventory_sources", "Microsoft Defender for Endpoint")
+        credential = awx.rows["credentials"][source["credential"]]
+        assert awx.rows["credential_types"][credential["credential_type"]]["name"].endswith(kind)
+        for name in TEMPLATES:
+            template = awx.one("job_templates", name)
+            assert awx.associated["job_templates", template["id"], "credentials"] == [credential["id"]]
+        assert "DEFENDER_REGION" in source["source_vars"]
+        again = setup.run(**changes)
+        assert again.code == 0 and again.recap["changed"] == 0, again.output

@@ -83,6 +83,7 @@ class Task:
 
     def __call__(self, options: Any, check_mode: bool, reporter: Any, secrets: Any) -> dict[str, Any]:
         self.options, self.check_mode = options, check_mode
+        self.launched_by = dict(reporter.launched_by)
         reporter.say(f"the secret is {SECRET}")
         reporter.detail(f"still {SECRET}")
         reporter.http(f"GET {SECRET}")
@@ -158,6 +159,21 @@ def test_empty_connection_options_count_as_not_given(
     assert task.options["region"] is None
     # Only the connection's: an empty comment is a mistake that the task tells.
     assert task.options["comment"] == ""
+
+
+@pytest.mark.parametrize(
+    "variables, launched_by",
+    [
+        ({}, {}),
+        ({"awx_user_name": "", "tower_user_name": "analyst"}, {"awx_user": "analyst"}),
+        ({"awx_user_name": "jane", "tower_user_name": "analyst"}, {"awx_user": "jane"}),
+    ],
+)
+def test_who_launched_the_job_is_known(
+    task: Task, display: StubDisplay, variables: dict[str, str], launched_by: dict[str, str]
+) -> None:
+    _plugin(_args()).run(None, variables)
+    assert task.launched_by == launched_by
 
 
 def test_a_secret_from_the_environment_is_known_as_one(

@@ -20,6 +20,7 @@ class Teller:
 
     def __init__(self, live: bool = True) -> None:
         self.live = live
+        self.launched_by: dict[str, str] = {}
         self.lines: list[tuple[str, str]] = []
 
     def plan(self, plan: t.Any) -> None:

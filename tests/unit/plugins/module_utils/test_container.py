@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import os
 import pathlib
 import typing as t
@@ -88,6 +89,14 @@ def test_a_job_s_own_folders_in_awx_are_although_they_are_mounted(tmp_path: path
     assert warning_about(str(root / "runner" / folder), {}, root) is None
 
 
+def test_all_that_is_mounted_for_a_job_at_once_is_but_no_volume_below_it(tmp_path: pathlib.Path) -> None:
+    root = make_root(tmp_path, mounts=DISK + "/dev/sda1 /runner xfs rw 0 0\n/dev/sda1 /runner/evidence xfs rw 0 0\n")
+    assert warning_about(str(root / "runner" / "kept"), AWX, root)
+    assert warning_about(str(root / "runner"), AWX, root)
+    assert warning_about(str(root / "runner" / "evidence" / "4711"), AWX, root) is None
+    assert warning_about(str(root / "runner" / "kept"), {}, root) is None
+
+
 @pytest.mark.parametrize("folder", ["runner/evidence", "runner/projects", "evidence"])
 def test_volumes_beside_them_are_not(tmp_path: pathlib.Path, folder: str) -> None:
     root = make_root(tmp_path, mounts=DISK)
@@ -102,6 +111,7 @@ class Ear:
     """A reporter of which only the warnings are listened to."""
 
     live = False
+    launched_by: t.ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -119,10 +129,11 @@ def test_both_modules_warn_before_anything_is_asked_of_the_service(
 ) -> None:
     monkeypatch.setattr(_container, "warning_about", lambda folder: f"{folder} will be gone")
     dest = str(tmp_path / "evidence")
-    # A token that none can read: the work ends where the signing in begins.
-    given = {"access_token": "unreadable", "machines": ["pc01"], "comment": "test", "dest": dest}
+    # A token that has ended: the work ends where the signing in begins.
+    claims = base64.urlsafe_b64encode(b'{"exp": 1}').decode().rstrip("=")
+    given = {"access_token": f"x.{claims}.x", "machines": ["pc01"], "comment": "test", "dest": dest}
     for spec, task in ((_spec.collect_spec(), _tasks.collect_package), (_spec.fetch_spec(), _tasks.fetch_package)):
         options = {name: each.get("default") for name, each in {**_spec.connection_spec(), **spec}.items()}
         ear = Ear()
         result = task({**options, **given}, check_mode, t.cast(t.Any, ear), Secrets())
-        assert result["failed"] and ear.warnings == [f"{dest} will be gone"]
+        assert "The token has expired" in result["msg"] and ear.warnings == [f"{dest} will be gone"]

@@ -90,6 +90,22 @@ def test_by_machine_the_newest_package(archive: Archive) -> None:
     assert verify(archive.dest).findings == []
 
 
+def test_an_older_package_than_asked_for(archive: Archive) -> None:
+    older, newest = archive.ids("mixed.contoso.com")
+    result = archive(machines=["mixed", "young"], newest_only=True)
+    assert [row["failed"] for row in result["packages"]] == [True, False]
+    error = result["packages"][0]["error"]
+    assert error["code"] == "NoPackage" and error["message"].endswith(
+        f"to fetch: the newest action {newest} is Pending."
+    )
+    assert not list(archive.dest.glob("mixed*"))
+    # Asked for the newest that there is, one learns that another is to come.
+    result = archive(machines=["mixed"])
+    assert not result["failed"] and result["packages"][0]["action"]["id"] == older
+    (line,) = archive.tenant.teller.told("trouble")
+    assert f"the newest action {newest} is Pending; the package is of an older one, from " in line
+
+
 def test_the_result_has_the_keys_of_collecting(archive: Archive) -> None:
     fetched = archive(machines=["young", "ghost"])
     collected = archive.tenant(

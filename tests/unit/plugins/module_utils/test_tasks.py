@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -71,6 +71,7 @@ class Said(Recorder):
     """A door that writes down whatever it is told."""
 
     live = True
+    launched_by: ClassVar[dict[str, str]] = {}
 
     def __init__(self, clock: Any) -> None:
         super().__init__(clock)

@@ -338,7 +338,7 @@ _STYLE = """
 }
 * { box-sizing: border-box; }
 html { background: var(--paper); color: var(--ink); font: 0.9375rem/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-body { max-width: 91rem; min-width: 60rem; margin: 0 auto; padding: 2.5rem 2rem 4rem; }
+body { max-width: 91rem; margin: 0 auto; padding: 2.5rem 2rem 4rem; }
 h1, h2, .figures dd { font-family: Charter, "Bitstream Charter", Cambria, Georgia, "Noto Serif", serif; font-weight: 600; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0.2rem 0 0.8rem; white-space: pre-line; overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; margin: 0 0 1rem; padding-bottom: 0.35rem; border-bottom: 2px solid var(--ink); }
@@ -390,6 +390,15 @@ td p { margin: 0 0 0.3rem; }
 summary { cursor: pointer; }
 details[open] summary { margin-bottom: 0.5rem; }
 footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
+@media screen and (max-width: 60rem) {
+  body { padding: 1rem 1rem 3rem; }
+  section > dl:not(.figures) > div { grid-template-columns: 1fr; gap: 0; }
+  .devices, .devices caption, .devices tbody, .devices tr, .devices th, .devices td { display: block; width: auto; }
+  .devices thead { position: absolute; left: -100vw; }
+  .devices tr { padding: 0.5rem 0; border-bottom: 1px solid var(--ink); }
+  .devices tbody th, .devices td { padding: 0.15rem 0; border: 0; }
+  .quota th, .quota td { padding-right: 1rem; }
+}
 @page {
   size: A4 landscape; margin: 16mm 14mm;
   @bottom-left { content: "Run RUN_ID"; font: 8pt sans-serif; color: #555; }
@@ -397,7 +406,7 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
 }
 @media print {
   html { font-size: 8.5pt; }
-  body { max-width: none; min-width: 0; margin: 0; padding: 0; }
+  body { max-width: none; margin: 0; padding: 0; }
   nav, .skip { display: none; }
   a { color: inherit; text-decoration: none; }
   section { margin-top: 7mm; }

@@ -118,6 +118,7 @@ def facts(
             "host": "ir-control-1",
             "tool": "secops.defender/1.0.0 (Ansible collection)",
             "awx_job_id": "8123",
+            "awx_user": "jane",
         },
         "asked_for": [each["machine"] for each in devices],
         "service": {

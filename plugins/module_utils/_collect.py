@@ -241,7 +241,8 @@ class Fleet:
         Raises what the list call raises: nothing has been started then.
         """
         now = self.clock.wall()
-        recent = now - max(_LOOK_BACK, self.options.reuse_within)
+        # An action may be older than its package, by as long as a device was offline.
+        recent = now - _LOOK_BACK - self.options.reuse_within
         by_machine: dict[str, list[Action]] = {}
         for action in self.api.collections(
             since=None if all_ages else recent, doing="look which collections are running"
@@ -250,7 +251,7 @@ class Fleet:
         for device in self.devices:
             actions = sorted(by_machine.get(device.machine.id, ()), key=lambda each: each.created_at, reverse=True)
             device.known_actions = frozenset(action.id for action in actions)
-            self._adopt(device, actions, now)
+            self._adopt(device, actions, now, recent)
             device.phase = START if device.request is None else WAITING
 
     def look_for_packages(self, max_age: float, newest_only: bool = False) -> None:
@@ -297,7 +298,7 @@ class Fleet:
             advice="Wait until a running collection has ended, or collect with secops.defender.defender_collect_package.",
         )
 
-    def _adopt(self, device: Device, actions: list[Action], now: float) -> None:
+    def _adopt(self, device: Device, actions: list[Action], now: float, recent: float) -> None:
         running = next((action for action in actions if not action.final), None)
         begun = None
         if self.folder:
@@ -329,7 +330,9 @@ class Fleet:
             young = [
                 action
                 for action in actions
-                if action.status == SUCCEEDED and action.updated_at >= now - self.options.reuse_within
+                if action.status == SUCCEEDED
+                and action.updated_at >= now - self.options.reuse_within
+                and action.created_at >= recent
             ]
             if young and self.options.reuse_within > 0:
                 device.action, device.request = young[0], REUSED
@@ -338,7 +341,9 @@ class Fleet:
         """What the run will ask of the quota."""
         starts = sum(device.phase == START for device in self.devices)
         running = sum(device.action is not None and not device.action.final for device in self.devices)
-        links = sum(self._lacks_package(device) for device in self.devices) if self.folder else 0
+        lacking = [device for device in self.devices if self._lacks_package(device)] if self.folder else []
+        # One action may be named by its device and by its ID.
+        links = len({device.action.id if device.action else device.machine.id for device in lacking})
         budget = self.api.session.budget
         return Plan(
             len(self.devices),
@@ -362,6 +367,8 @@ class Fleet:
                 continue
             if device.request is None:
                 device.request, device.wrote = WOULD_START, self.folder is not None
+            elif device.action and device.action.final and device.action.status != SUCCEEDED and self._waits:
+                device.error = _ended_badly(device, device.action)
             elif self.folder and device.action:
                 try:
                     self.folder.existing(device.machine, device.action)
@@ -484,14 +491,7 @@ class Fleet:
             self.observer.device(device, "ready")
             heapq.heappush(self._ready, (device.order, device))
         elif action.final and action.status != SUCCEEDED and self._waits:
-            what, advice = _OUTCOMES[action.status]
-            trouble = action.raw.get("troubleshootInfo") or ""
-            hresult = action.raw.get("errorHResult") or 0
-            more = f" (errorHResult {int(hresult) & 0xFFFFFFFF:#010x})" if isinstance(hresult, int) and hresult else ""
-            said = f"{what}{more}{': ' + str(trouble) if trouble else ''}"
-            self._fail(
-                device, ActionError(f"The collection on {device.label} {said}.", code=action.status, advice=advice)
-            )
+            self._fail(device, _ended_badly(device, action))
         elif action.final or not self._waits:
             self._finish(device)
         elif first:
@@ -884,3 +884,12 @@ def _refused_for_good(failure: DefenderError) -> bool:
         return False
     passing = failure.code == "LinkRefused" or failure.status in (408, 429)
     return failure.code == "LinkNotTrusted" or (400 <= failure.status < 500 and not passing)
+
+
+def _ended_badly(device: Device, action: Action) -> ActionError:
+    what, advice = _OUTCOMES[action.status]
+    trouble = action.raw.get("troubleshootInfo") or ""
+    hresult = action.raw.get("errorHResult") or 0
+    more = f" (errorHResult {int(hresult) & 0xFFFFFFFF:#010x})" if isinstance(hresult, int) and hresult else ""
+    said = f"{what}{more}{': ' + str(trouble) if trouble else ''}"
+    return ActionError(f"The collection on {device.label} {said}.", code=action.status, advice=advice)

@@ -84,10 +84,10 @@ class Connection:
         tenant = claims.tenant or self._options["tenant"] or ""
         app = claims.app_id or self._options["client_id"] or ""
         folder = Path(self._options["quota_dir"]) if self._options["quota_dir"] else default_folder()
-        budget = Budget(
-            f"{tenant}/{app}/{self.where.api_host}".lower(), self.limits, self.http.clock, folder, self._reporter.warn
-        )
-        return Api(Session(self.http, self.where, self.tokens, budget, self._reporter.http), self._secrets)
+        scope = f"{tenant}/{app}/{self.where.api_host}".lower()
+        reporter = self._reporter
+        budget = Budget(scope, self.limits, self.http.clock, folder, reporter.warn, reporter.say)
+        return Api(Session(self.http, self.where, self.tokens, budget, reporter.http), self._secrets)
 
     def check_lifetime(self, work: float) -> None:
         """Whether a token that cannot be renewed lives for the work ahead, in seconds. Raises AuthError."""

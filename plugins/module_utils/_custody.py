@@ -25,6 +25,7 @@ import socket
 import threading
 import typing as t
 import uuid
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ class History:
     # In the order in which they became known.
     known_actions: dict[str, int] = field(default_factory=dict)
     stored_actions: set[str] = field(default_factory=set)
-    stored_files: set[str] = field(default_factory=set)
+    stored_files: dict[str, str] = field(default_factory=dict)
     verified_files: dict[str, tuple[str, int]] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     _current: dict[tuple[str, str], Request] = field(default_factory=dict)
@@ -118,7 +119,7 @@ class History:
             self.reports[path] = str(entry.get("sha256"))
         elif event in (PACKAGE_STORED, DEVICE_FAILED):
             if event == PACKAGE_STORED:
-                self.stored_files.add(path)
+                self.stored_files[path] = str(entry.get("sha256"))
                 self.stored_actions.add(str(entry.get("action_id")))
             ended = self._current.get((run, machine_id))
             if ended:
@@ -150,24 +151,40 @@ class Custody:
         self.path = folder / LOG_NAME
         self.run = str(uuid.uuid4())
         self.asked_by = {**asked_by(), **(launched_by or {})}
-        self.history = History()
         self._clock = clock
         self._lock = threading.Lock()
+        self._leave: t.Callable[[], t.Any] | None = None
         self._size = -1
         self._last = FIRST
         self._count = 0
         try:
             if not read_only:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            elif not self.path.exists():
-                return
+            self.history = self._read()
+        except OSError as failure:
+            raise unwritable(self.path, failure) from None
+
+    def _read(self) -> History:
+        history = History()
+        if self.path.exists():
             with open(self.path, "rb") as log:
                 for line in log:
                     entry = parse_line(line)
                     if entry:
-                        self.history.read(entry)
-        except OSError as failure:
-            raise unwritable(self.path, failure) from None
+                        history.read(entry)
+        return history
+
+    def knows(self, name: str) -> History:
+        """The history, by which a file has been stored; read anew if it is not, as another run may just have done so.
+
+        Raises OSError.
+        """
+        return self.history if name in self.history.stored_files else self._read()
+
+    def begin(self, **facts: t.Any) -> None:
+        """Write that the run has begun, and whether it is alone in the folder: then earlier ones without an end are dead."""
+        with self._up_to_date():
+            self._write(RUN_STARTED, {**facts, "alone": self._alone()})
 
     def append(self, event: str, **facts: t.Any) -> str:
         """Write one event through to the disk; returns the SHA-256 that the next line will carry."""
@@ -179,6 +196,24 @@ class Custody:
         with self._up_to_date():
             return self._count, self._last
 
+    def _alone(self) -> bool | None:
+        """Whether no other run is going on here; from now on, as long as this object lives, others know of this one.
+
+        None: not to be told, on a network file system for instance.
+        """
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._leave = weakref.finalize(self, os.close, folder)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            except BlockingIOError:
+                alone = False
+            fcntl.flock(folder, fcntl.LOCK_SH)
+        except OSError:
+            return None
+        return alone
+
     @contextmanager
     def _up_to_date(self) -> t.Iterator[None]:
         """The log locked for this run, with all that other runs have appended taken in."""
@@ -186,6 +221,12 @@ class Custody:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX)
                 try:
+                    if not os.path.samestat(os.fstat(self._file), os.stat(self.path)):
+                        raise EvidenceError(
+                            f"The custody log {self.path} was replaced while this run wrote to it.",
+                            advice="Something else writes there, an editor or a synchronisation. Verify the folder, then run again.",
+                            code="EvidenceAltered",
+                        )
                     self._catch_up()
                     yield
                 finally:
@@ -196,6 +237,8 @@ class Custody:
                 raise unwritable(self.path, failure) from None
 
     def close(self) -> None:
+        if self._leave:
+            self._leave()
         os.close(self._file)
 
     def _write(self, event: str, facts: dict[str, t.Any]) -> str:
@@ -238,7 +281,7 @@ class Custody:
         behind = list(itertools.takewhile(lambda line: not parse_line(line), lines[::-1]))[::-1]
         newest = parse_line(lines[-1 - len(behind)]) if len(behind) < len(lines) else None
         self._count = int(newest["seq"]) if newest else 0
-        if torn or behind:
+        if (torn or behind) and all(map(may_be_torn, behind or [last])):
             facts: dict[str, t.Any] = {"torn_bytes": len(last)}
             if len(behind) > 1:
                 # A repair was cut short as well. The chain covers the last line only, so the others are told by their hash.
@@ -265,6 +308,17 @@ def parse_line(line: bytes) -> dict[str, t.Any] | None:
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("seq"), int) else None
+
+
+def may_be_torn(line: bytes) -> bool:
+    """Whether a crash can have left this of an entry: its beginning, and zeros where a power cut kept back what followed."""
+    begun = line.rstrip(b"\0")
+    try:
+        json.loads(begun)
+    except (ValueError, RecursionError):
+        return begun[:1] in (b"", b"{")
+    # Nothing but its line feed is missing.
+    return parse_line(begun) is not None
 
 
 def asked_by() -> dict[str, t.Any]:

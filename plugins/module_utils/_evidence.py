@@ -122,8 +122,8 @@ class Folder:
     def existing(self, machine: Machine, action: Action) -> Package | None:
         """The package if an earlier run has stored it.
 
-        What a crash left between the last steps is completed. Raises EvidenceError if the package is not what its record
-        says.
+        What a crash left between the last steps is completed. Raises EvidenceError if the package is not what record
+        and log say.
         """
         final = self.place(machine, action)
         try:
@@ -131,6 +131,8 @@ class Folder:
                 return None
             record = read_record(final.with_suffix(".json"))
             digest, size = hash_file(final)
+            name = str(final.relative_to(self.path))
+            history = self.custody.knows(name)
         except OSError as failure:
             raise EvidenceError(
                 f"The package {final} cannot be read: {failure.strerror}.",
@@ -138,13 +140,21 @@ class Folder:
                 code="EvidenceUnreadable",
             ) from None
         if record is None or record.get("sha256") != digest or record.get("size") != size:
+            wrong = "is not what its record says"
+        elif name in history.stored_files:
+            wrong = "" if history.stored_files[name] == digest else "is not what the custody log says"
+        elif history.verified_files.get(name) == (digest, size):
+            wrong = ""
+            if not self._read_only:
+                self._announce_stored(machine, action, final, digest)
+        else:
+            wrong = "is not in the custody log"
+        if wrong:
             raise EvidenceError(
-                f"The package {final} is not what its record says; it was not touched.",
+                f"The package {final} {wrong}; it was not touched.",
                 advice="Run secops.defender.defender_verify_evidence on the folder, then move both files away.",
                 code="EvidenceAltered",
             )
-        if not self._read_only and str(final.relative_to(self.path)) not in self.custody.history.stored_files:
-            self._announce_stored(machine, action, final, digest)
         return Package(final, size, digest, str(record.get("downloaded") or ""))
 
     def fetch(self, machine: Machine, action: Action, request: dict[str, t.Any], open_stream: Stream) -> Package:

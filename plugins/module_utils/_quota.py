@@ -26,6 +26,7 @@ from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._models import duration
 
 PACKAGE_LINK = "package_link"
 COLLECT = "collect"
@@ -60,6 +61,8 @@ DEFAULT_LIMITS: dict[str, tuple[Limit, ...]] = {
     PACKAGE_LINK: (Limit(2, 60.0), Limit(120, 3600.0)),
 }
 
+# Nobody watches a job that says nothing for longer, in seconds.
+_SILENCE = 30.0
 _LIMIT = re.compile(r"^\s*([1-9]\d{0,6})\s*/\s*(\d+(?:\.\d+)?)\s*$")
 
 
@@ -115,6 +118,7 @@ class Budget:
     scope: what the service counts by, besides the endpoint (tenant, application, host).
     folder: where the shared file is; None for a budget of this process alone.
     warn: told, once, that the file cannot be used; the budget then goes on for this process alone.
+    say: told, every half minute, what a call that has to wait is waiting for.
     """
 
     def __init__(
@@ -124,11 +128,13 @@ class Budget:
         clock: Clock,
         folder: Path | None = None,
         warn: t.Callable[[str], None] = lambda text: None,
+        say: t.Callable[[str], None] = lambda text: None,
     ) -> None:
         self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
         self._limits = limits
         self._clock = clock
         self._warn = warn
+        self._say = say
         self._lock = threading.Lock()
         self._store, self._started = _open_shared(folder, clock, warn) if folder else (_open_private(), 0.0)
 
@@ -155,7 +161,9 @@ class Budget:
             slot, delay, ticket = self.take(endpoint, ticket)
             if slot:
                 return slot
-            self._clock.sleep(delay)
+            if delay > _SILENCE:
+                self._say(f"Waiting {duration(delay)} for the quota of {endpoint.replace('_', ' ')}.")
+            self._clock.sleep(min(delay, _SILENCE))
 
     def done(self, slot: Slot) -> None:
         """The call's reply came (or will not come)."""

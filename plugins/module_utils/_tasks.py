@@ -318,8 +318,7 @@ def _run(fleet: Fleet, tell: t.Callable[[Folder], None] | None = None) -> None:
     """tell: writes the report, which is the last thing before the run's end."""
     if fleet.folder:
         _report.complete(fleet.folder)
-        fleet.folder.custody.append(
-            _custody.RUN_STARTED,
+        fleet.folder.custody.begin(
             asked_by=fleet.folder.custody.asked_by,
             comment=fleet.options.comment,
             devices=len(fleet.devices),

@@ -340,8 +340,11 @@ class _Chain:
         event, run, path = entry.get("event"), str(entry.get("run")), str(entry.get("path"))
         log, moment = self._log, str(entry.get("time"))
         if event == custody.RUN_STARTED:
-            # Earlier runs without an end were interrupted: the chain shows that nothing is missing between them and this one.
-            log.open_runs = {run: moment}
+            # Where this one was alone, earlier ones without an end were interrupted: the chain shows that nothing is missing
+            # between them and this one.
+            if entry.get("alone") is not False:
+                log.open_runs.clear()
+            log.open_runs[run] = moment
         elif event in (custody.RUN_ENDED, custody.RUN_ABORTED):
             log.open_runs.pop(run, None)
         elif event == custody.PACKAGE_STORED:
@@ -364,6 +367,8 @@ class _Chain:
 def _repairs(entry: dict[str, t.Any], torn: list[bytes]) -> bool:
     """Whether an entry says of the lines before it that they were cut short."""
     if entry.get("event") != custody.LOG_REPAIRED or entry.get("torn_bytes") != len(torn[-1]):
+        return False
+    if not all(map(custody.may_be_torn, torn)):
         return False
     if len(torn) == 1:
         return True

@@ -496,7 +496,9 @@ class MemoryFolder:
 
     def __init__(self) -> None:
         self.stored: dict[str, Package] = {}
-        self.custody = SimpleNamespace(history=History(), asked_by={}, append=lambda event, **facts: "")
+        self.custody = SimpleNamespace(
+            history=History(), asked_by={}, begin=lambda **facts: None, append=lambda event, **facts: ""
+        )
 
     def place(self, machine: Machine, action: Action) -> Path:
         return Path("/nowhere") / action.id

@@ -1265,6 +1265,7 @@ def test_check_mode_predicts_no_package_of_a_request_that_has_failed(world: Worl
     begun = prepare(world, ["pc01"], tmp_path, read_only=True)
     begun.fleet.predict()
     assert begun["pc01"].request == "resumed" and not begun["pc01"].wrote
+    assert errors(begun) == {"pc01": "Failed"}
 
 
 def test_check_mode_names_an_altered_package_at_its_device_alone(world: World, tmp_path: Path) -> None:
@@ -1302,3 +1303,16 @@ def test_check_mode_sees_what_runs_however_old_it_is(world: World) -> None:
     begun.fleet.look(all_ages=True)
     begun.fleet.predict()
     assert begun["pc01"].request == "already_running"
+
+
+@pytest.mark.parametrize(("days", "request_"), [(3.1, "reused"), (3.4, None)])
+def test_a_young_package_of_an_old_action_is_taken_as_check_mode_says(
+    world: World, days: float, request_: str | None
+) -> None:
+    age = days * 86400.0
+    world.act("pc01", age=age, collect=age - 1800.0)
+    begun = prepare(world, ["pc01"], reuse_within=4 * 3600.0)
+    assert begun["pc01"].request == request_
+    begun["pc01"].action = begun["pc01"].request = None
+    begun.fleet.look(all_ages=True)
+    assert begun["pc01"].request == request_

@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -177,7 +178,7 @@ def test_numbers_go_on_behind_a_torn_line_longer_than_what_is_read_at_first(
     for _each in range(3):
         Custody(tmp_path, clock).append("run_started")
     with open(tmp_path / "custody.jsonl", "ab") as log:
-        log.write(b"x" * ((1 << 17) - 50))
+        log.write(b"{" + b"x" * ((1 << 17) - 50))
     Custody(tmp_path, clock).append("run_started")
     assert [entry["seq"] for entry in _check_chain(tmp_path, unreadable=1)] == [1, 2, 3, 4, 5]
 
@@ -187,9 +188,28 @@ def test_a_log_that_is_garbage_is_gone_on_with_behind_it(tmp_path: Path, clock: 
     custody = Custody(tmp_path, clock)
     custody.append("run_started")
     custody.append("run_ended")
-    events = [json.loads(line)["event"] for line in _lines(tmp_path)[-3:]]
-    assert events == ["log_repaired", "run_started", "run_ended"]
+    # No crash leaves such a thing: it is not called repaired.
+    assert [json.loads(line)["event"] for line in _lines(tmp_path)[-2:]] == ["run_started", "run_ended"]
     assert json.loads(_lines(tmp_path)[-2])["previous_sha256"] == hashlib.sha256(_lines(tmp_path)[-3]).hexdigest()
+
+
+def test_a_log_that_is_replaced_under_a_run_stops_it(tmp_path: Path, clock: VirtualClock) -> None:
+    custody = Custody(tmp_path, clock)
+    custody.append("run_started")
+    shutil.copy(tmp_path / "custody.jsonl", tmp_path / "copy")
+    os.replace(tmp_path / "copy", tmp_path / "custody.jsonl")
+    with pytest.raises(EvidenceError, match="was replaced while this run wrote to it"):
+        custody.append("run_ended")
+
+
+def test_a_run_knows_whether_it_is_alone(tmp_path: Path, clock: VirtualClock) -> None:
+    first, second, third = (Custody(tmp_path, clock) for _each in range(3))
+    first.begin()
+    second.begin()
+    first.close()
+    second.close()
+    third.begin()
+    assert [json.loads(line)["alone"] for line in _lines(tmp_path)] == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -520,9 +520,23 @@ def _alter_size(path: Path) -> None:
     record.write_text(record.read_text().replace(f'"size": {len(DATA)}', '"size": 1'))
 
 
+def _alter_both(path: Path) -> None:
+    """By somebody who knows how they belong together; the log knows better."""
+    _alter_package(path)
+    record = path.with_suffix(".json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record.write_text(record.read_text().replace(hashlib.sha256(DATA).hexdigest(), digest))
+
+
+def _lose_the_log(path: Path) -> None:
+    (path.parents[1] / "custody.jsonl").write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        _alter_both,
+        _lose_the_log,
         _alter_package,
         _alter_record,
         _alter_size,
@@ -532,9 +546,9 @@ def _alter_size(path: Path) -> None:
         lambda path: path.with_suffix(".json").write_bytes(b"\xff\xfe"),
         lambda path: (path.with_suffix(".json").unlink(), path.with_suffix(".json").mkdir()),
     ],
-    ids=["package", "digest", "size", "missing", "no JSON", "no object", "no text", "no file"],
+    ids=["both", "log", "package", "digest", "size", "missing", "no JSON", "no object", "no text", "no file"],
 )
-def test_a_package_that_is_not_what_its_record_says_is_not_touched(
+def test_a_package_that_is_not_what_was_written_down_is_not_touched(
     folder: Folder, dest: Path, change: Callable[[Path], object]
 ) -> None:
     _fetch(folder)

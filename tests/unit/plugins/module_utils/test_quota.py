@@ -240,6 +240,15 @@ def test_each_endpoint_has_its_limits(clock: VirtualClock) -> None:
     assert sum(budget.take("machines")[0] is not None for _each in range(120)) == 100
 
 
+def test_who_waits_for_long_says_so_every_half_minute(clock: VirtualClock) -> None:
+    said: list[str] = []
+    budget = Budget("scope", {"default": (Limit(1, 95.0),)}, clock, say=said.append)
+    budget.done(budget.acquire("machines"))
+    assert said == []
+    budget.acquire("machines")
+    assert said == [f"Waiting {left} for the quota of machines." for left in ("2 min", "65 s", "35 s")]
+
+
 # Crashes
 
 

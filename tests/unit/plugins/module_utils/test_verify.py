@@ -545,6 +545,31 @@ def test_a_download_under_way_is_unfinished(folder: Path, log: Path) -> None:
     assert all(finding.since for finding in report.findings)
 
 
+def test_a_run_that_goes_on_beside_another_is_open_until_its_own_end(
+    folder: Path, log: Path, clock: VirtualClock
+) -> None:
+    first, second = Custody(folder, clock), Custody(folder, clock)
+    first.begin(asked_by={}, comment="x", devices=1)
+    second.begin(asked_by={}, comment="y", devices=1)
+    second.append("run_ended", stored=0, failed=0)
+    second.close()
+    assert kinds(verify(folder)) == {_verify.UNFINISHED}
+    first.append("run_ended", stored=0, failed=0)
+    first.close()
+    assert verify(folder).findings == []
+
+
+@pytest.mark.parametrize("line", [b"# checked by Bob\n", b'{"checked":"by Bob"}\n', b"checked by Bob"])
+def test_a_line_that_no_crash_can_have_left_is_not_repaired(
+    folder: Path, log: Path, clock: VirtualClock, line: bytes
+) -> None:
+    with open(log, "ab") as stream:
+        stream.write(line)
+    carry_on(folder, clock)
+    report = verify(folder)
+    assert _verify.ALTERED in kinds(report) and not report.repaired
+
+
 def test_a_run_that_was_interrupted_is_no_finding_once_another_has_ended(
     folder: Path, log: Path, clock: VirtualClock
 ) -> None:

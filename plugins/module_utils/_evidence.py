@@ -129,7 +129,7 @@ class Folder:
         try:
             if not final.exists():
                 return None
-            record = read_record(final.with_suffix(".json"))
+            record = read_record(final.with_suffix(".json")) or {}
             digest, size = hash_file(final)
             name = str(final.relative_to(self.path))
             history = self.custody.knows(name)
@@ -139,7 +139,7 @@ class Folder:
                 advice="Check its owner and permissions, then run again.",
                 code="EvidenceUnreadable",
             ) from None
-        if record is None or record.get("sha256") != digest or record.get("size") != size:
+        if (record.get("sha256"), record.get("size")) != (digest, size):
             wrong = "is not what its record says"
         elif name in history.stored_files:
             wrong = "" if history.stored_files[name] == digest else "is not what the custody log says"

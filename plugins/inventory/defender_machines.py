@@ -181,6 +181,12 @@ _CHANCE = ("random", "shuffle")
 _ASKED = ("auth_source", "tenant", "client_id", "username", "cloud", "region", "api_url", "login_url", "audience")
 
 
+class _Reporter(DisplayReporter):
+    def say(self, text: str) -> None:
+        # ansible-inventory prints the inventory where this would be printed.
+        self.detail(text)
+
+
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "secops.defender.defender_machines"
     # Set by parse.
@@ -279,7 +285,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         rows = self._cached(key) if keep and cache else None
         if isinstance(rows, list) and all(isinstance(row, dict) and row.get("id") for row in rows):
             return rows
-        reporter = DisplayReporter(self.display, self._secrets)
+        reporter = _Reporter(self.display, self._secrets)
         api = Connection(self._connection, reporter, self._secrets, Clock()).sign_in(READ)
         rows = api.every_machine(self.get_option("filter"), self.get_option("tag"))
         if keep:

@@ -209,7 +209,7 @@ class Custody:
                 alone = True
             except BlockingIOError:
                 alone = False
-            fcntl.flock(folder, fcntl.LOCK_SH)
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return None
         return alone

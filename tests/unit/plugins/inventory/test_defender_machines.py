@@ -23,6 +23,7 @@ from ansible.utils.display import Display
 from ansible_collections.secops.defender.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.secops.defender.plugins.inventory import defender_machines
 from ansible_collections.secops.defender.plugins.module_utils import _api
+from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
 from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import clean_name, unique_names
 from simulator import Device, Simulator
@@ -768,3 +769,13 @@ def test_documented_example(tenant: Simulator, files: t.Any, tmp_path: pathlib.P
     assert names(inventory) == ["pc1"]
     assert members(inventory, "os_Windows11") == ["pc1"]
     assert inventory.hosts["pc1"].vars["ansible_host"] == PC1.ip
+
+
+@pytest.mark.parametrize("verbosity, lines", [(0, 0), (1, 1)])
+def test_waiting_prints_nothing_into_the_inventory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verbosity: int, lines: int
+) -> None:
+    display = Display()
+    monkeypatch.setattr(display, "verbosity", verbosity)
+    defender_machines._Reporter(display, Secrets()).say("Waiting 40 s for the quota of machines.")
+    assert len(capsys.readouterr().out.splitlines()) == lines

@@ -216,7 +216,7 @@ def test_429_is_obeyed_to_the_second(
     endpoint = "machines" if method == "GET" else "collect"
     # The first was made at 0; the second refused at 12, told to come back in 48 seconds, and not a second later.
     assert statuses(simulator, endpoint) == [200 if method == "GET" else 201, 429, 200 if method == "GET" else 201]
-    assert clock.slept == [48.0]
+    assert sum(clock.slept) == 48.0
     assert session.api_calls == 3
 
 
@@ -227,7 +227,7 @@ def test_429_without_a_word_waits_for_the_shortest_window(
     session = connect(simulator, limits={"default": (Limit(1000, 3600.0), Limit(100, 60.0))})
     get(session)
     get(session)
-    assert clock.slept == [60.0] and statuses(simulator, "machines") == [200, 429, 200]
+    assert sum(clock.slept) == 60.0 and statuses(simulator, "machines") == [200, 429, 200]
 
 
 def test_429_for_ever_ends(simulate: Simulate, connect: Connect) -> None:

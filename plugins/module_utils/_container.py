@@ -16,8 +16,9 @@ from pathlib import Path
 _MARKS = ("run/.containerenv", ".dockerenv")
 # How they lay a container's own files over its image; whatever is mounted is of another kind, or another device.
 _LAYERED = ("overlay", "fuse.fuse-overlayfs", "aufs")
-# What AWX mounts for a job and removes after it, each by itself or all at once. Other volumes may be mounted below it.
-_OF_THE_JOB = ("runner", "runner/project", "runner/inventory", "runner/env", "runner/artifacts")
+# What AWX makes for a job and removes after it. All of it may be one mount; evidence volumes may well be mounted below.
+_JOB = "runner"
+_OF_THE_JOB = ("runner/project", "runner/inventory", "runner/env", "runner/artifacts")
 
 
 def warning_about(folder: str, environment: t.Mapping[str, str] | None = None, root: Path = Path("/")) -> str | None:
@@ -36,12 +37,11 @@ def warning_about(folder: str, environment: t.Mapping[str, str] | None = None, r
 def _is_of_the_job(path: Path, environment: t.Mapping[str, str], root: Path) -> bool:
     if "AWX_PRIVATE_DATA_DIR" not in environment:
         return False
+    if any(path.is_relative_to(root / each) for each in _OF_THE_JOB):
+        return True
     places = [root / point.lstrip("/") for point, _kind in _mounts(root)]
-    mounted = max(
-        (place for place in places if path.is_relative_to(place)), key=lambda each: len(each.parts), default=root
-    )
-    job = [root / each for each in _OF_THE_JOB]
-    return mounted in job or any(path.is_relative_to(each) for each in job[1:])
+    around = [place for place in places if path.is_relative_to(place)]
+    return max(around, key=lambda place: len(place.parts), default=root) == root / _JOB
 
 
 def _is_of_the_container(path: Path, root: Path) -> bool:

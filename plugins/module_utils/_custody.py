@@ -174,8 +174,8 @@ class Custody:
                         history.read(entry)
         return history
 
-    def knows(self, name: str) -> History:
-        """The history, by which a file has been stored; read anew if it is not, as another run may just have done so.
+    def history_of(self, name: str) -> History:
+        """The history, read anew where it does not tell that a file was stored: another run may just have done so.
 
         Raises OSError.
         """

@@ -132,7 +132,7 @@ class Folder:
             record = read_record(final.with_suffix(".json")) or {}
             digest, size = hash_file(final)
             name = str(final.relative_to(self.path))
-            history = self.custody.knows(name)
+            history = self.custody.history_of(name)
         except OSError as failure:
             raise EvidenceError(
                 f"The package {final} cannot be read: {failure.strerror}.",

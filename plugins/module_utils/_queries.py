@@ -423,8 +423,9 @@ def access_token(
     clock = clock or Clock()
     token: list[str] = []
     # Of a token that was refused, too: they say why.
-    keys = ("audience", "permissions", "delegated", "tenant", "client_id", "expires", "expires_in")
-    facts: dict[str, t.Any] = dict.fromkeys(keys)
+    facts: dict[str, t.Any] = dict.fromkeys(
+        ("audience", "permissions", "delegated", "tenant", "client_id", "expires", "expires_in")
+    )
 
     def work() -> dict[str, t.Any]:
         connection = Connection(options, reporter, secrets, clock, by_device_code if options["device_code"] else None)

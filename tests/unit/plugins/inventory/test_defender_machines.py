@@ -334,6 +334,36 @@ def test_trust(serve: t.Any, files: t.Any) -> None:
         assert all(isinstance(text, AnsibleUnsafe) for text in texts)
 
 
+# Says in plain letters what a brace says otherwise: a template may redefine its own delimiters.
+_REDEFINED = "#jinja2:variable_start_string:'<<', variable_end_string:'>>'\n<< lookup('pipe', 'touch {0}') >>"
+
+
+def test_a_tag_that_redefines_the_delimiters_runs_nothing(serve: t.Any, files: t.Any, tmp_path: pathlib.Path) -> None:
+    """Nor does any other text that a tenant can write, wherever a condition, a name or a group looks at it."""
+    ran = tmp_path / "ran"
+    text = _REDEFINED.format(ran)
+    serve([{"id": ONE, "computerDnsName": text, "machineTags": [text], "rbacGroupName": text, "vmMetadata": {text: text}}])
+    inventory = files.load(
+        hostnames=["machine_id"],
+        include=["defender_machine_tags | join != '1'"],
+        exclude=["defender_computer_dns_name == '1'"],
+        compose={"mine": "defender_machine_tags | first", "other": "'x' ~ defender_rbac_group_name"},
+        keyed_groups=[{"key": "defender_rbac_group_name"}],
+        groups={"odd": "defender_vm_metadata | length"},
+    )
+    templar = Templar(DataLoader(), variables=inventory.hosts[ONE].vars)
+    template = "{{ [defender_machine_tags, defender_computer_dns_name, defender_vm_metadata, mine, other] }}"
+    templar.template(ansible_template.trust_as_template(template) if DATA_TAGGING else template)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("text", ["", ONE, "pc1.contoso.com", "10.0.0.7", "fe80::1", "2026-11-23T10:15:00Z", "Windows 11"])
+def test_harmless_texts_are_plain_in_what_ansible_inventory_prints(serve: t.Any, files: t.Any, text: str) -> None:
+    serve([{"id": ONE, "machineTags": [text]}])
+    tag = files.load(hostnames=["machine_id"]).hosts[ONE].vars["defender_machine_tags"][0]
+    assert type(tag) is str
+
+
 def test_properties_nobody_knows(serve: t.Any, files: t.Any) -> None:
     serve([{"id": ONE.upper().replace("1", "A"), "newThing": 1, "odd.key": 2}, {"id": TWO, "machineTags": None}])
     inventory = files.load()

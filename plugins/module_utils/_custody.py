@@ -25,8 +25,7 @@ import socket
 import threading
 import typing as t
 import uuid
-import weakref
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -153,16 +152,21 @@ class Custody:
         self.asked_by = {**asked_by(), **(launched_by or {})}
         self._clock = clock
         self._lock = threading.Lock()
-        self._leave: t.Callable[[], t.Any] | None = None
+        self._open_files = ExitStack()
         self._size = -1
         self._last = FIRST
         self._count = 0
         try:
             if not read_only:
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                self._file = self._keep_open(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
             self.history = self._read()
         except OSError as failure:
+            self.close()
             raise unwritable(self.path, failure) from None
+
+    def _keep_open(self, file: int) -> int:
+        self._open_files.callback(os.close, file)
+        return file
 
     def _read(self) -> History:
         history = History()
@@ -197,13 +201,12 @@ class Custody:
             return self._count, self._last
 
     def _alone(self) -> bool | None:
-        """Whether no other run is going on here; from now on, as long as this object lives, others know of this one.
+        """Whether no other run is going on here; from now on, until close, others know of this one.
 
         None: not to be told, on a network file system for instance.
         """
         try:
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._leave = weakref.finalize(self, os.close, folder)
+            folder = self._keep_open(os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 alone = True
@@ -237,9 +240,10 @@ class Custody:
                 raise unwritable(self.path, failure) from None
 
     def close(self) -> None:
-        if self._leave:
-            self._leave()
-        os.close(self._file)
+        """Let go of the log and of the folder; may be called twice."""
+        with self._lock:
+            self._file = -1
+            self._open_files.close()
 
     def _write(self, event: str, facts: dict[str, t.Any]) -> str:
         entry = {

@@ -115,6 +115,10 @@ class Folder:
             raise unwritable(self.path / custody.LOG_NAME, failure) from None
         self.custody = Custody(self.path, clock, read_only, launched_by)
 
+    def close(self) -> None:
+        """Leave the folder: other runs see this one no more."""
+        self.custody.close()
+
     def place(self, machine: Machine, action: Action) -> Path:
         """The final path of an action's package."""
         return self.path / place(machine, action)

@@ -177,6 +177,7 @@ def _carry_out(
     work = _Work(clock.monotonic(), clock.wall(), check_mode)
     report: dict[str, str] | None = None
     fatal: DefenderError | None = None
+    folder: Folder | None = None
     try:
         job = work.job = make_job()
         connection = Connection(options, reporter, secrets, clock)
@@ -216,6 +217,9 @@ def _carry_out(
         fatal = fleet.fatal
     except DefenderError as failure:
         fatal = failure
+    finally:
+        if folder:
+            folder.close()
     asked = work.job.asked if work.job else [*(options["machines"] or ()), *(options.get("action_ids") or ())]
     result = {**work.outcome(asked, fatal, clock.monotonic()), "report": report}
     return t.cast("dict[str, t.Any]", secrets.scrub(result))

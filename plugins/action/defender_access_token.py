@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
@@ -8,8 +7,8 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.secops.defender.plugins.module_utils._queries import access_token
-from ansible_collections.secops.defender.plugins.module_utils._spec import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import access_token
+from ansible_collections.secops.defender.plugins.module_utils._words.options import access_token_spec, connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 

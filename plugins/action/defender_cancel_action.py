@@ -1,11 +1,14 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
-from ansible_collections.secops.defender.plugins.module_utils._queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, cancel_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import cancel_action
+from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+    NAMED_RULES,
+    cancel_spec,
+    connection_spec,
+)
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 

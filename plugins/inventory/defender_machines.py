@@ -151,12 +151,12 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ansible.utils.vars import combine_vars
 from jinja2 import Environment, TemplateError, nodes
 
-from ansible_collections.secops.defender.plugins.module_utils._auth import Claims
-from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._connection import READ, Connection
-from ansible_collections.secops.defender.plugins.module_utils._errors import DefenderError
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec, drop_empty
+from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ, Connection
+from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import Claims
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
+from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec, drop_empty
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import (
     clean_name,
     digest,

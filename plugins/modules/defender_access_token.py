@@ -169,9 +169,9 @@ access_token:
   sample: eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9...
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._queries import access_token
-from ansible_collections.secops.defender.plugins.module_utils._spec import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import access_token
+from ansible_collections.secops.defender.plugins.module_utils._words.options import access_token_spec, connection_spec
 
 
 def main() -> None:

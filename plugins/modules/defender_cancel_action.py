@@ -243,9 +243,13 @@ actions:
           sample: '2026-11-23T10:17:31.7654321Z'
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, cancel_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import cancel_action
+from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+    NAMED_RULES,
+    cancel_spec,
+    connection_spec,
+)
 
 
 def main() -> None:

@@ -446,9 +446,9 @@ packages:
           sample: '2026-11-23T10:18:02Z'
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._spec import collect_spec, connection_spec
-from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, connection_spec
 
 
 def main() -> None:

@@ -384,9 +384,13 @@ packages:
           sample: '2026-11-23T10:18:02Z'
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._spec import NAMED_RULES, connection_spec, fetch_spec
-from ansible_collections.secops.defender.plugins.module_utils._tasks import fetch_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import fetch_package
+from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+    NAMED_RULES,
+    connection_spec,
+    fetch_spec,
+)
 
 
 def main() -> None:

@@ -220,9 +220,12 @@ not_found:
   sample: []
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._queries import machine_action_info
-from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec, machine_action_info_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_action_info
+from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+    connection_spec,
+    machine_action_info_spec,
+)
 
 
 def main() -> None:

@@ -220,9 +220,9 @@ not_found:
     - pc043
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._queries import machine_info
-from ansible_collections.secops.defender.plugins.module_utils._spec import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_info
+from ansible_collections.secops.defender.plugins.module_utils._words.options import (
     MACHINE_INFO_RULES,
     connection_spec,
     machine_info_spec,

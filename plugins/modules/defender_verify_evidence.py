@@ -224,9 +224,9 @@ head:
   sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._module import run_module
-from ansible_collections.secops.defender.plugins.module_utils._spec import verify_spec
-from ansible_collections.secops.defender.plugins.module_utils._verify import verify_evidence
+from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify_evidence
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
+from ansible_collections.secops.defender.plugins.module_utils._words.options import verify_spec
 
 
 def main() -> None:

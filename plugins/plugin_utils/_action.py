@@ -1,9 +1,5 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
-# Do not use it from other collections or standalone plugins/modules!
 
 """The door on the control node: the same work as the module of the same name, done here, with progress."""
 
@@ -16,9 +12,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.secops.defender.plugins.module_utils._module import Task
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._spec import Rules, drop_empty, secret_names
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Task
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Rules, drop_empty, secret_names
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
 

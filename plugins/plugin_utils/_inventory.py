@@ -1,9 +1,5 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
-# Do not use it from other collections or standalone plugins/modules!
 
 """From machines as the API gives them to hosts: their variables, and names that are safe and belong to one machine each."""
 
@@ -19,7 +15,7 @@ from ansible import constants as C
 from ansible import template as ansible_template
 from ansible.utils.unsafe_proxy import AnsibleUnsafeText
 
-from ansible_collections.secops.defender.plugins.module_utils._queries import machine_variables
+from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_variables
 
 # What a condition may count on, whatever the service leaves out: properties of the machine resource type, documented or seen.
 _ALWAYS: dict[str, t.Any] = dict.fromkeys(

@@ -1,9 +1,5 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
-# Do not use it from other collections or standalone plugins/modules!
 
 """What a person sees while the work goes on."""
 
@@ -14,10 +10,10 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet, Plan
-from ansible_collections.secops.defender.plugins.module_utils._errors import printable
-from ansible_collections.secops.defender.plugins.module_utils._models import duration
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Device, Fleet, Plan
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import printable
+from ansible_collections.secops.defender.plugins.module_utils._words.models import duration
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 # Seconds between two summary lines: a watched job is never silent for a minute, and a long one fills no log.
 _PACE = 30.0

@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """A stand-in for the API of AWX 24, as far as the collection awx.awx needs it to set things up. It keeps state in memory.
 
 Written from AWX's serializers and views: what they demand is demanded, what they fill in is filled in, and secrets never come

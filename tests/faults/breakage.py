@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What can be broken inside a run: its life, the wire, the disk, the clock."""
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from ansible_collections.secops.defender.plugins.module_utils import _clock, _custody, _session
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
+from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
+from ansible_collections.secops.defender.plugins.module_utils._words import clock as _clock
 
 
 class Break:

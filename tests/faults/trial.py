@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """One run of a collection in a process of its own, and what the simulator says of it."""
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pathlib import Path
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.secops.defender.plugins.module_utils import _clock, _spec, _tasks
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
+from ansible_collections.secops.defender.plugins.module_utils._words import clock as _clock
+from ansible_collections.secops.defender.plugins.module_utils._words import options as _spec
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 if t.TYPE_CHECKING:
     from breakage import Break

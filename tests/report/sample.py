@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A run to report, as large as wanted: what the unit tests and the browser check look at."""
@@ -10,7 +9,7 @@ import hashlib
 import typing as t
 import uuid
 
-from ansible_collections.secops.defender.plugins.module_utils._models import iso
+from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 
 DEST = "/srv/evidence/incident-4711"
 BEGAN = 1_795_428_900.0

@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The tokens that the tenant issues, and every secret it has given out or received."""
 
 from __future__ import annotations

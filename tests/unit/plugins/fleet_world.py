@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """A world in which days pass in milliseconds: a virtual clock, a pool without threads, and the service as a double.
 
 The double behaves as the API is known to: one active collection a machine, statuses over time, 404 before a package is
@@ -25,20 +25,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ansible_collections.secops.defender.plugins.module_utils import _tasks
-from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Fleet, Options
-from ansible_collections.secops.defender.plugins.module_utils._custody import History
-from ansible_collections.secops.defender.plugins.module_utils._errors import (
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import History
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder, Package, Stream
+from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Device, Fleet, Options
+from ansible_collections.secops.defender.plugins.module_utils._service.quota import DEFAULT_LIMITS, Budget, Limit
+from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     NetworkError,
     ReplyLost,
     ServiceError,
     from_reply,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence import Folder, Package, Stream
-from ansible_collections.secops.defender.plugins.module_utils._models import COLLECT, Action, Machine
-from ansible_collections.secops.defender.plugins.module_utils._quota import DEFAULT_LIMITS, Budget, Limit
+from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Machine
 
 COMMENT = "Alert 4711"
 LINK_LIFE = 60.0

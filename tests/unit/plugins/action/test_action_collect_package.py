@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -11,8 +10,8 @@ from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 
 from ansible_collections.secops.defender.plugins.action.defender_collect_package import ActionModule
-from ansible_collections.secops.defender.plugins.module_utils._spec import collect_spec, connection_spec
-from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils import _action
 
 SECRET = "s3cr3t-of-the-app"

@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the guides say, against the code's own tables."""
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.secops.defender.plugins.module_utils import _auth, _collect, _errors
-from ansible_collections.secops.defender.plugins.module_utils._auth import SIGN_IN_ADVICE, SOURCES
-from ansible_collections.secops.defender.plugins.module_utils._clouds import CLOUDS, DEFENDER_APP_ID, REGIONS
-from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._fleet import run as _collect
+from ansible_collections.secops.defender.plugins.module_utils._service import sign_in as _auth
+from ansible_collections.secops.defender.plugins.module_utils._service.clouds import CLOUDS, DEFENDER_APP_ID, REGIONS
+from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import SIGN_IN_ADVICE, SOURCES
+from ansible_collections.secops.defender.plugins.module_utils._words import errors as _errors
+from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec
 
-TOP = pathlib.Path(_errors.__file__).parents[2]
+TOP = pathlib.Path(_errors.__file__).parents[3]
 DOCS = TOP / "docs"
 GUIDES = ("authentication", "devices", "troubleshooting")
 

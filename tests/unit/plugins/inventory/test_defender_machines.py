@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -22,9 +21,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.secops.defender.plugins.inventory import defender_machines
-from ansible_collections.secops.defender.plugins.module_utils import _api
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._service import api as _api
+from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import clean_name, unique_names
 from simulator import Device, Simulator
 
@@ -342,7 +341,9 @@ def test_a_tag_that_redefines_the_delimiters_runs_nothing(serve: t.Any, files: t
     """Nor does any other text that a tenant can write, wherever a condition, a name or a group looks at it."""
     ran = tmp_path / "ran"
     text = _REDEFINED.format(ran)
-    serve([{"id": ONE, "computerDnsName": text, "machineTags": [text], "rbacGroupName": text, "vmMetadata": {text: text}}])
+    serve(
+        [{"id": ONE, "computerDnsName": text, "machineTags": [text], "rbacGroupName": text, "vmMetadata": {text: text}}]
+    )
     inventory = files.load(
         hostnames=["machine_id"],
         include=["defender_machine_tags | join != '1'"],
@@ -357,7 +358,9 @@ def test_a_tag_that_redefines_the_delimiters_runs_nothing(serve: t.Any, files: t
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("text", ["", ONE, "pc1.contoso.com", "10.0.0.7", "fe80::1", "2026-11-23T10:15:00Z", "Windows 11"])
+@pytest.mark.parametrize(
+    "text", ["", ONE, "pc1.contoso.com", "10.0.0.7", "fe80::1", "2026-11-23T10:15:00Z", "Windows 11"]
+)
 def test_harmless_texts_are_plain_in_what_ansible_inventory_prints(serve: t.Any, files: t.Any, text: str) -> None:
     serve([{"id": ONE, "machineTags": [text]}])
     tag = files.load(hostnames=["machine_id"]).hosts[ONE].vars["defender_machine_tags"][0]

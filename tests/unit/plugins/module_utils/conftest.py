@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -10,8 +9,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._session import Http, Session
+from ansible_collections.secops.defender.plugins.module_utils._service.session import Http, Session
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
     StubTokens,
     VirtualClock,

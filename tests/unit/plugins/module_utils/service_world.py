@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the tests of the lower half of the engine have in common: a clock that only moves when told, and a way in."""
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import ssl
 import threading
 import typing as t
 
-from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._quota import Budget, Limit
+from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
+from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, Limit
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from simulator import Simulator
 from simulator.keys import authority
 

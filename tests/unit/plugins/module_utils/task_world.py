@@ -1,6 +1,6 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """A module's task, called as its doors call it: options through the argument spec, a reporter that writes down what it is told."""
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.secops.defender.plugins.module_utils._clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
-from ansible_collections.secops.defender.plugins.module_utils._spec import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from simulator import Simulator
 
 

@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.common.text.converters import to_bytes
 
-from ansible_collections.secops.defender.plugins.module_utils._spec import collect_spec
+from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec
 from ansible_collections.secops.defender.plugins.modules import defender_collect_package
 from simulator import Device, Simulator
 

@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -8,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.secops.defender.plugins.module_utils._collect import Device, Plan
-from ansible_collections.secops.defender.plugins.module_utils._errors import from_reply
-from ansible_collections.secops.defender.plugins.module_utils._evidence import Package
-from ansible_collections.secops.defender.plugins.module_utils._models import Machine
-from ansible_collections.secops.defender.plugins.module_utils._secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Package
+from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Device, Plan
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import from_reply
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter, size
 from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     Killed,

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # full_disk.sh FOLDER PYTHON CHECKER COMMAND…: runs the command, which writes to FOLDER/evidence, on a full disk, on one that

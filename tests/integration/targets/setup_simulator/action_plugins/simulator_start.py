@@ -1,5 +1,4 @@
-# Copyright: (c) 2026, secops.defender contributors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Start a simulated tenant in the background, and hand its connection facts to the play."""
@@ -18,7 +17,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.secops.defender.plugins.module_utils import _version
+from ansible_collections.secops.defender.plugins.module_utils._words import version as _version
 
 # Where the package "simulator" lies: beside tests/integration in the collection that is being tested.
 _TESTS = Path(_version.__file__).resolve().parents[2] / "tests"

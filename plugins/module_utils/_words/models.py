@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Machines and machine actions as the API gives them, and its times."""
+
+from __future__ import annotations
+
+import math
+import re
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError
+
+COLLECT = "CollectInvestigationPackage"
+
+# Machine action resource type, C(status). Any other word is taken as not final: the enum is open.
+PENDING, IN_PROGRESS, SUCCEEDED = "Pending", "InProgress", "Succeeded"
+FAILED, TIMED_OUT, CANCELLED = "Failed", "TimeOut", "Cancelled"
+FINAL = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED})
+
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?$")
+
+
+def parse_time(text: object) -> float:
+    """Seconds since 1970 of an API time, which has up to seven fractional digits; 0.0 for what is no time."""
+    match = _TIME.match(text) if isinstance(text, str) else None
+    if not match:
+        return 0.0
+    zone = "+00:00" if match[3] in (None, "Z") else match[3]
+    try:
+        whole = datetime.fromisoformat(match[1] + zone).timestamp()
+    except ValueError:
+        return 0.0
+    return whole + (float(f"0.{match[2]}") if match[2] else 0.0)
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 UTC, to the second."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: float) -> str:
+    """Seconds as a person says them: 40 s, 12 min, 3 h 26 min."""
+    if span < 90:
+        return f"{math.ceil(span)} s"
+    minutes = math.ceil(span / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value not in (None, "") else None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device (Machine resource type). Times are the API's own strings."""
+
+    id: str
+    dns_name: str | None = None
+    aad_device_id: str | None = None
+    last_ip: str | None = None
+    health_status: str | None = None
+    last_seen: str | None = None
+    merged_into: str | None = None
+
+    @classmethod
+    def from_api(cls, entity: object) -> Machine:
+        """Raises ServiceError for an entity without an id."""
+        if not isinstance(entity, dict) or not _text(entity.get("id")):
+            raise ServiceError("The service sent a machine without an id.", code="MalformedReply")
+        return cls(
+            id=str(entity["id"]).lower(),
+            dns_name=_text(entity.get("computerDnsName")),
+            aad_device_id=_text(entity.get("aadDeviceId")),
+            last_ip=_text(entity.get("lastIpAddress")),
+            health_status=_text(entity.get("healthStatus")),
+            last_seen=_text(entity.get("lastSeen")),
+            merged_into=_text(entity.get("mergedIntoMachineId")),
+        )
+
+    @property
+    def label(self) -> str:
+        """How the device is named to a person."""
+        return self.dns_name or self.id
+
+
+@dataclass(frozen=True)
+class Action:
+    """A machine action (Machine action resource type), parsed leniently: fields may be missing by type and status."""
+
+    id: str
+    type: str
+    status: str
+    machine_id: str
+    dns_name: str | None
+    requestor: str | None
+    comment: str | None
+    created: str | None
+    updated: str | None
+    raw: dict[str, t.Any]
+
+    @classmethod
+    def from_api(cls, entity: object) -> Action:
+        """Raises ServiceError for an entity without an id or a status."""
+        if not isinstance(entity, dict) or not _text(entity.get("id")) or not isinstance(entity.get("status"), str):
+            raise ServiceError("The service sent a machine action without an id or a status.", code="MalformedReply")
+        return cls(
+            id=str(entity["id"]),
+            type=str(entity.get("type") or ""),
+            status=entity["status"],
+            machine_id=str(entity.get("machineId") or "").lower(),
+            dns_name=_text(entity.get("computerDnsName")),
+            requestor=_text(entity.get("requestor")),
+            comment=_text(entity.get("requestorComment")),
+            created=_text(entity.get("creationDateTimeUtc")),
+            updated=_text(entity.get("lastUpdateDateTimeUtc")),
+            raw={key: value for key, value in entity.items() if not key.startswith("@")},
+        )
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def created_at(self) -> float:
+        return parse_time(self.created)
+
+    @property
+    def updated_at(self) -> float:
+        return parse_time(self.updated) or self.created_at
+
+    def as_result(self) -> dict[str, t.Any]:
+        """The C(action) of a device in a result."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "requestor": self.requestor,
+            "comment": self.comment,
+            "created": self.created,
+            "updated": self.updated,
+        }

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from urllib.parse import quote
+
+import pytest
+from ansible.module_utils.common.parameters import remove_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+
+LINK = "https://userrequests-us.securitycenter.windows.com:443/safedownload/p.zip?token=a%2FbC12345%3D%3D&kind=package"
+
+
+def test_secrets_are_scrubbed_from_any_structure() -> None:
+    secrets = Secrets()
+    secrets.add("hunter2", None, "", "p@ss/word")
+    value = {
+        "msg": "signed in with hunter2",
+        "list": ["hunter2", {"deep": ("x hunter2 y", 5, None, True)}],
+        "quoted": f"https://proxy/?p={quote('p@ss/word', safe='')}",
+        "plain": "p@ss/word",
+    }
+    scrubbed = json.dumps(secrets.scrub(value))
+    for word in ("hunter2", "p@ss/word", "p%40ss%2Fword"):
+        assert word not in scrubbed
+    assert "signed in with" in scrubbed and "true" in scrubbed and "5" in scrubbed
+
+
+def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+    for words in (("hunter2", "hunter2-and-more", "more"), ("and-more", "hunter2-and-more", "hunter2")):
+        secrets = Secrets()
+        secrets.add(*words, *(f"filler-{number}" for number in range(20)))
+        assert secrets.scrub("x hunter2-and-more y") == "x ******** y"
+
+
+def test_words_too_short_to_be_secrets_stay() -> None:
+    secrets = Secrets()
+    secrets.add("abc", "the")
+    assert secrets.scrub("the abc of it") == "the abc of it"
+
+
+def test_a_link_is_a_secret_as_a_whole_and_in_each_of_its_parts() -> None:
+    secrets = Secrets()
+    secrets.add_link(LINK)
+    for text in (LINK, LINK.partition("?")[2], "token a/bC12345==", "token a%2FbC12345%3D%3D"):
+        scrubbed = secrets.scrub(f"GET {text} failed")
+        assert "bC" not in scrubbed and "failed" in scrubbed
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["", "no link", "no link?token=abcdefgh", "https://[half/x?token=abcdefgh", "https://h:port?token=abcdefgh#x"],
+)
+def test_a_link_that_is_none_is_kept_secret_all_the_same(link: str) -> None:
+    secrets = Secrets()
+    secrets.add_link(link)
+    assert not link or link not in secrets.scrub(f"no good: {link}")
+    assert "token" not in link or "abcdefgh" not in secrets.scrub("no good: abcdefgh")
+
+
+@given(
+    st.text(min_size=4, max_size=40).filter(lambda text: "*" not in text), st.text(max_size=20), st.text(max_size=20)
+)
+def test_no_secret_survives(secret: str, before: str, after: str) -> None:
+    secrets = Secrets()
+    secrets.add(secret)
+    assert secret not in secrets.scrub([before + secret + after])[0]
+
+
+@given(st.data())
+def test_scrubbing_finds_what_a_look_for_each_secret_would(data: st.DataObject) -> None:
+    words = st.text("ab/%", min_size=4, max_size=40)
+    known = data.draw(st.lists(words, min_size=1, max_size=20))
+    texts = data.draw(st.lists(st.lists(st.sampled_from(known) | st.text("ab-", max_size=6), max_size=5).map("".join)))
+    secrets = Secrets()
+    secrets.add(*known)
+    forms = {form for word in known for form in (word, quote(word, safe=""))}
+    value = {"texts": texts, "number": 5}
+    # In one order: where secrets overlap, what is left depends on which is replaced first.
+    assert secrets.scrub(value) == remove_values(value, sorted(sorted(forms), key=len, reverse=True))
+
+
+def test_a_text_costs_by_its_length_and_not_by_the_number_of_secrets() -> None:
+    secrets = Secrets()
+    for number in range(20_000):
+        secrets.add_link(f"https://host/safedownload/p.zip?token={random.Random(number).getrandbits(384):096x}%3D%3D")
+    result = {"packages": [{"sha256": random.Random(number).randbytes(32).hex()} for number in range(20_000)]}
+    began = time.process_time()
+    assert secrets.scrub(result) == result
+    # Looking for each of them in each text takes ten minutes.
+    assert time.process_time() - began < 20
+
+
+def test_threads_may_add_while_others_scrub() -> None:
+    secrets = Secrets()
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for each in range(100):
+                secrets.add(f"secret-{number}-{each}")
+                assert f"secret-{number}-{each}" not in secrets.scrub(f"x secret-{number}-{each}")
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_what_stands_in_a_link_beside_its_secret_stays_readable() -> None:
+    secrets = Secrets()
+    action = "5382f7ea-1111-4222-8333-944444444444"
+    secrets.add_link(f"https://x/p.zip?actionId={action}&api-version=2026&kind=package&token=0123456789abcdef")
+    assert secrets.scrub(f"package of {action} in 2026") == f"package of {action} in 2026"
+    assert "0123" not in secrets.scrub("token 0123456789abcdef")

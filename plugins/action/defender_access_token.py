@@ -8,7 +8,7 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import access_token
-from ansible_collections.secops.defender.plugins.module_utils._words.options import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import access_token_spec, connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 

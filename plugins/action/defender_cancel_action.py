@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     NAMED_RULES,
     cancel_spec,
     connection_spec,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package, refused
-from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 

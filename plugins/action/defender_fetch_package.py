@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import fetch_package, refused
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     NAMED_RULES,
     connection_spec,
     fetch_spec,

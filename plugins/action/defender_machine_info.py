@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_info
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     MACHINE_INFO_RULES,
     connection_spec,
     machine_info_spec,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify_evidence
-from ansible_collections.secops.defender.plugins.module_utils._words.options import verify_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import verify_spec
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 

@@ -153,9 +153,9 @@ from jinja2 import Environment, TemplateError, nodes
 
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ, Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import Claims
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec, drop_empty
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
-from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec, drop_empty
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import (
     clean_name,

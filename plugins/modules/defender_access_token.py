@@ -171,7 +171,7 @@ access_token:
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import access_token
-from ansible_collections.secops.defender.plugins.module_utils._words.options import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import access_token_spec, connection_spec
 
 
 def main() -> None:

@@ -245,7 +245,7 @@ actions:
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     NAMED_RULES,
     cancel_spec,
     connection_spec,

@@ -448,7 +448,7 @@ packages:
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
-from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
 
 
 def main() -> None:

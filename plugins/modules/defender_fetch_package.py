@@ -386,7 +386,7 @@ packages:
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import fetch_package
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     NAMED_RULES,
     connection_spec,
     fetch_spec,

@@ -222,7 +222,7 @@ not_found:
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_action_info
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     connection_spec,
     machine_action_info_spec,
 )

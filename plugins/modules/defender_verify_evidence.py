@@ -226,7 +226,7 @@ head:
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify_evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._words.options import verify_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import verify_spec
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Task
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Rules, drop_empty, secret_names
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import Rules, drop_empty, secret_names
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 

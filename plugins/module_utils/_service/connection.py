@@ -14,8 +14,8 @@ from ansible_collections.secops.defender.plugins.module_utils._service.api impor
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, default_folder, parse_quotas
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Http, Session
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import require_paths, require_positive
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._words.options import require_paths, require_positive
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 READ = (_auth.READ_PERMISSIONS,)

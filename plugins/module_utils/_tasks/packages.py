@@ -40,6 +40,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     parse_names,
     resolve,
 )
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import require_positive, seconds
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
@@ -47,7 +48,6 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, SUCCEEDED, duration, iso
-from ansible_collections.secops.defender.plugins.module_utils._words.options import require_positive, seconds
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 

@@ -23,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     search,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Http
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import require_positive, seconds
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
@@ -42,7 +43,6 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
     iso,
     parse_time,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.options import require_positive, seconds
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 # Seconds between two lines of progress.

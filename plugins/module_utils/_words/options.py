@@ -1,234 +1,293 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Argument specs, and options from the environment."""
+"""From what a person wrote to options: every module and the inventory plugin read their arguments here, and here alone.
+
+Ansible's own validation comes afterwards and finds nothing to complain of: its messages name Python classes, it takes the
+last of two names for one option in silence, and it cannot say where a value came from.
+"""
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import re
 import typing as t
+from dataclasses import dataclass, field
 
 from ansible.module_utils.common.parameters import AnsibleFallbackNotFound
+from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.secops.defender.plugins.module_utils._service.clouds import AZURE_CLOUD_NAMES, CLOUDS, REGIONS
-from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import SOURCES
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 
+Option = dict[str, t.Any]
+Spec = dict[str, Option]
+Rules = dict[str, list[list[str]]]
+
+# What selects is never unset by a blank: it would then mean everything. The documentation of each says what an empty list does.
+SELECTORS = frozenset({"machines", "tag", "filter", "action_ids", "type", "status", "indicators", "artefacts"})
+# Options whose text is a duration; the specs give them the type str.
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$", re.IGNORECASE)
-# Whatever is longer is as good as for ever, and no calendar goes on for ever. Seconds.
 _LONGEST = 50 * 365 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SEPARATORS = re.compile(r"[,;\r\n]+")
+_PREFIX = "DEFENDER_"
+# What AZURE_CLOUD_ENVIRONMENT says in the Azure collection and in AWX's Azure credential.
+_AZURE_CLOUD_NAMES = {"azurecloud": "public", "azurepubliccloud": "public", "azureusgovernment": "gcc_high"}
 
 
-def first_filled(*names: str) -> str:
-    """A fallback for an argument spec: the first of these environment variables that is not empty.
+def from_environment(*names: str) -> tuple[t.Callable[..., t.NoReturn], list[str]]:
+    """The environment variables that an option can come from, nearest first, as an argument spec says it.
 
-    AWX sets the variables of a credential's unused inputs to empty strings.
+    L(read) takes them. Ansible's own way would take an empty variable for a value, and could not say which one it was.
     """
-    for name in names:
-        value = os.environ.get(name, "")
-        if value.strip():
-            return AZURE_CLOUD_NAMES.get(value.strip().lower(), value) if name == "AZURE_CLOUD_ENVIRONMENT" else value
+    return _left_to_read, list(names)
+
+
+def _left_to_read(*_names: str) -> t.NoReturn:
     raise AnsibleFallbackNotFound
 
 
-def _from(*names: str) -> tuple[t.Callable[..., str], list[str]]:
-    return first_filled, list(names)
+def variables_of(option: Option) -> list[str]:
+    """The environment variables of an option, nearest first."""
+    return t.cast("list[str]", option.get("fallback", (None, []))[1])
 
 
-def connection_spec() -> dict[str, dict[str, t.Any]]:
-    """Credentials and connection, shared by all modules that call the API."""
-    return {
-        "auth_source": {
-            "type": "str",
-            "default": "auto",
-            "choices": ["auto", *SOURCES],
-            "fallback": _from("DEFENDER_AUTH_SOURCE"),
-        },
-        "tenant": {"type": "str", "fallback": _from("DEFENDER_TENANT", "AZURE_TENANT", "AZURE_TENANT_ID")},
-        "client_id": {"type": "str", "fallback": _from("DEFENDER_CLIENT_ID", "AZURE_CLIENT_ID")},
-        "client_secret": {
-            "type": "str",
-            "no_log": True,
-            "aliases": ["secret"],
-            "fallback": _from("DEFENDER_CLIENT_SECRET", "AZURE_SECRET", "AZURE_CLIENT_SECRET"),
-        },
-        "certificate_path": {
-            "type": "path",
-            "fallback": _from("DEFENDER_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PATH"),
-        },
-        "certificate_password": {"type": "str", "no_log": True, "fallback": _from("DEFENDER_CERTIFICATE_PASSWORD")},
-        "federated_token_file": {
-            "type": "path",
-            "no_log": False,
-            "fallback": _from("DEFENDER_FEDERATED_TOKEN_FILE", "AZURE_FEDERATED_TOKEN_FILE"),
-        },
-        "username": {"type": "str", "fallback": _from("DEFENDER_USERNAME")},
-        "password": {"type": "str", "no_log": True, "fallback": _from("DEFENDER_PASSWORD")},
-        "access_token": {"type": "str", "no_log": True, "fallback": _from("DEFENDER_ACCESS_TOKEN")},
-        "cloud": {
-            "type": "str",
-            "default": "public",
-            "choices": list(CLOUDS),
-            "fallback": _from("DEFENDER_CLOUD", "AZURE_CLOUD_ENVIRONMENT"),
-        },
-        "region": {"type": "str", "choices": list(REGIONS), "fallback": _from("DEFENDER_REGION")},
-        "api_url": {"type": "str", "fallback": _from("DEFENDER_API_URL")},
-        "login_url": {"type": "str", "fallback": _from("DEFENDER_LOGIN_URL")},
-        "audience": {"type": "str", "fallback": _from("DEFENDER_AUDIENCE")},
-        "ca_path": {"type": "path", "fallback": _from("DEFENDER_CA_PATH")},
-        "validate_certs": {"type": "bool", "default": True, "fallback": _from("DEFENDER_VALIDATE_CERTS")},
-        "timeout": {"type": "float", "default": 60, "fallback": _from("DEFENDER_TIMEOUT")},
-        "quotas": {"type": "dict"},
-        "quota_share": {"type": "float", "default": 1, "fallback": _from("DEFENDER_QUOTA_SHARE")},
-        "quota_dir": {"type": "path", "fallback": _from("DEFENDER_QUOTA_DIR")},
-    }
+@dataclass(frozen=True)
+class Given:
+    """All options of a task, defaults included, and where those that were given came from.
+
+    origins: option to C(task), or to the name of an environment variable.
+    """
+
+    values: t.Mapping[str, t.Any]
+    origins: t.Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> t.Any:
+        return self.values[name]
+
+    def seconds(self, name: str) -> float:
+        """A duration in seconds. Raises OptionsError."""
+        return seconds(name, self.values[name])
+
+    def positive(self, name: str) -> float:
+        """A duration or a number above zero. Raises OptionsError."""
+        value = self.values[name]
+        number = float(value) if isinstance(value, (int, float)) else seconds(name, value)
+        if not 0 < number <= _LONGEST:
+            raise OptionsError(
+                f"{name} is {value}.", advice="Give a number above zero, and one that a clock can count to."
+            )
+        return number
+
+    def required_text(self, name: str, advice: str) -> str:
+        """A text that is not blank, without the blanks around it. Raises OptionsError."""
+        text = str(self.values[name] or "").strip()
+        if not text:
+            raise OptionsError(f"{name} is empty.", advice=advice)
+        return text
 
 
-def collect_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_collect_package takes besides the connection."""
-    return {
-        "machines": {
-            "type": "list",
-            "elements": "str",
-            "required": True,
-            "aliases": ["machine", "machine_id"],
-        },
-        "comment": {"type": "str", "required": True},
-        "wait": {"type": "bool", "default": False},
-        "wait_timeout": {"type": "float", "default": 3600},
-        "cancel_on_timeout": {"type": "bool", "default": False},
-        "poll_interval": {"type": "float", "default": 15},
-        "dest": {"type": "path"},
-        "reuse_within": {"type": "str", "default": "0"},
-        "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
-        "max_machines": {"type": "int", "default": 0},
-        "downloads": {"type": "int", "default": 4},
-        "report": {"type": "bool", "default": False},
-    }
+def read(
+    args: t.Mapping[str, t.Any], spec: Spec, environ: t.Mapping[str, str], *, called: str, base: str | None = None
+) -> Given:
+    """The options that a task's arguments and the environment give, in that order; then the spec's defaults.
+
+    An argument that is blank or null counts as unset, except where it selects (L(SELECTORS)). called: the module's name, for
+    messages. base: the folder of relative paths. Raises OptionsError, which shows no secret.
+    """
+    values, origins = {}, {}
+    for name, value in _by_option(args, spec, called).items():
+        option = spec[name]
+        if _is_blank(value):
+            if name not in SELECTORS:
+                continue
+            raise OptionsError(
+                f"{name} is {'null' if value is None else 'blank'}, which could mean nothing as well as everything.",
+                advice=f"Give {name}, or leave it out; an empty list selects nothing. Nothing was started.",
+            )
+        values[name], origins[name] = _converted(name, value, option, base), "task"
+    for name, option in spec.items():
+        for variable in () if name in values else variables_of(option):
+            text = environ.get(variable, "")
+            if text.strip():
+                text = (
+                    _AZURE_CLOUD_NAMES.get(text.strip().lower(), text) if variable.startswith("AZURE_CLOUD") else text
+                )
+                values[name], origins[name] = _converted(variable, text, option, base), variable
+                break
+        if name not in values and option.get("required"):
+            raise OptionsError(f"{called} needs {name}, and it is not given.", advice=f"Give {name}.")
+        values.setdefault(name, option.get("default"))
+    return Given(values, origins)
 
 
-# What has to hold between the options of a module: keyword arguments of AnsibleModule and of validate_argument_spec.
-Rules = dict[str, list[list[str]]]
-
-
-# Of the modules that act on what is named.
-NAMED_RULES: Rules = {"required_one_of": [["machines", "action_ids"]]}
-
-
-def _named_spec() -> dict[str, dict[str, t.Any]]:
-    """Machines or machine actions, or both."""
-    return {
-        "machines": {"type": "list", "elements": "str", "aliases": ["machine", "machine_id"]},
-        "action_ids": {"type": "list", "elements": "str", "aliases": ["action_id"]},
-    }
-
-
-def fetch_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_fetch_package takes besides the connection."""
-    return {
-        **_named_spec(),
-        "dest": {"type": "path", "required": True},
-        "max_age": {"type": "str", "default": "0"},
-        "newest_only": {"type": "bool", "default": False},
-        "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
-        "downloads": {"type": "int", "default": 4},
-        "report": {"type": "bool", "default": False},
-    }
-
-
-def cancel_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_cancel_action takes besides the connection."""
-    return {
-        **_named_spec(),
-        "comment": {"type": "str", "required": True},
-        "wait": {"type": "bool", "default": False},
-        "wait_timeout": {"type": "float", "default": 600},
-        "poll_interval": {"type": "float", "default": 15},
-    }
-
-
-def machine_info_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_machine_info takes besides the connection."""
-    return {
-        "machines": {"type": "list", "elements": "str", "aliases": ["machine", "machine_id"]},
-        "tag": {"type": "str"},
-        "filter": {"type": "str"},
-    }
-
-
-MACHINE_INFO_RULES: Rules = {"mutually_exclusive": [["machines", "tag"], ["machines", "filter"]]}
-
-
-def machine_action_info_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_machine_action_info takes besides the connection."""
-    return {
-        **_named_spec(),
-        "type": {"type": "str"},
-        "status": {"type": "list", "elements": "str"},
-        "since": {"type": "str"},
-    }
-
-
-def access_token_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_access_token takes besides the connection."""
-    return {
-        # No secret, though its name looks like one.
-        "return_token": {"type": "bool", "default": False, "no_log": False},
-        "required_permissions": {"type": "list", "elements": "str"},
-        "device_code": {"type": "bool", "default": False},
-    }
-
-
-def verify_spec() -> dict[str, dict[str, t.Any]]:
-    """What defender_verify_evidence takes: it connects to nothing."""
-    return {
-        "path": {"type": "path", "required": True, "aliases": ["dest", "evidence"]},
-        "custody_head": {"type": "str"},
-    }
-
-
-def drop_empty(args: t.Mapping[str, t.Any], spec: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
-    """Task arguments without those that are empty texts: an empty connection option counts as not given."""
-    optional = connection_spec()
-    names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
-    return {
-        name: value
-        for name, value in args.items()
-        if not (names.get(name) in optional and isinstance(value, str) and not value.strip())
-    }
-
-
-def secret_names(spec: dict[str, dict[str, t.Any]]) -> set[str]:
+def secret_names(spec: Spec) -> set[str]:
     """The options, and their aliases, whose values are secrets."""
     return {
         each for name, option in spec.items() if option.get("no_log") for each in (name, *option.get("aliases", ()))
     }
 
 
+def secrets_in(args: t.Mapping[str, t.Any], spec: Spec) -> list[str]:
+    """The texts that are secrets, whatever else is wrong with the arguments."""
+    return [str(value) for name, value in args.items() if name in secret_names(spec) and value is not None]
+
+
+def unknown_variables(environ: t.Mapping[str, str], spec: Spec) -> list[str]:
+    """A sentence for each variable that begins like one of ours and is none: whoever set it believes that it is read."""
+    known = [variable for option in spec.values() for variable in variables_of(option)]
+    told = []
+    for variable in sorted(environ):
+        if variable.startswith(_PREFIX) and variable not in known and environ[variable].strip():
+            near = difflib.get_close_matches(variable, known, n=1)
+            told.append(
+                f"The environment variable {variable} is not read by anything.{f' Did you mean {near[0]}?' if near else ''}"
+            )
+    return told
+
+
 def seconds(option: str, value: object) -> float:
     """A duration such as C(4h), C(90m) or a number of seconds. Raises OptionsError."""
-    match = _DURATION.match(str(value))
+    match = _DURATION.match(str(value)) if not isinstance(value, bool) else None
     if not match:
         raise OptionsError(
-            f"{option} is {value!r}.", advice="Give seconds, or a number with s, m, h or d, such as 4h or 90m."
+            f"{option} is {value!r}.",
+            advice="Give seconds, or a number with s, m, h or d, such as 4h or 90m. Nothing was started.",
         )
     return min(float(match[1]) * _UNITS[match[2].lower()], _LONGEST)
 
 
-def require_positive(options: t.Mapping[str, t.Any], *names: str) -> None:
-    """Raises OptionsError for a number that is not above zero, or that no clock can count to."""
-    for name in names:
-        if not options[name] > 0:
-            raise OptionsError(f"{name} is {options[name]:g}.", advice="Give a number above zero.")
-        if options[name] > _LONGEST:
-            raise OptionsError(f"{name} is {options[name]:g}.", advice="Give a smaller number.")
+def near(name: str, known: t.Iterable[str]) -> str:
+    """A hint at the nearest known name, or nothing."""
+    found = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f"Did you mean {found[0]}? " if found else ""
 
 
-def require_paths(options: t.Mapping[str, t.Any]) -> None:
-    """Raises OptionsError for a path that no file can have; no operating system takes a NUL."""
-    paths = [name for name, option in connection_spec().items() if option["type"] == "path"]
-    for name in ("dest", *paths):
-        if "\0" in (options.get(name) or ""):
+def _by_option(args: t.Mapping[str, t.Any], spec: Spec, called: str) -> dict[str, t.Any]:
+    """The arguments by their options' names. Raises OptionsError for unknown ones and for two names of one option."""
+    names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
+    unknown = [str(name) for name in args if name not in names]
+    if unknown:
+        hints = "".join(near(name, names) for name in unknown)
+        raise OptionsError(
+            f"{called} has no option {', '.join(unknown)}.",
+            advice=f"{hints}ansible-doc {called} lists all options. Nothing was started.",
+        )
+    given: dict[str, str] = {}
+    for name in args:
+        other = given.setdefault(names[name], name)
+        if other != name and not (_is_blank(args[other]) or _is_blank(args[name])):
+            raise OptionsError(
+                f"{other} and {name} are two names of one option, and both are given.",
+                advice="Give one of the two. Nothing was started.",
+            )
+        if _is_blank(args[other]):
+            given[names[name]] = name
+    return {option: args[name] for option, name in given.items()}
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, (str, bytes)) and not value.strip())
+
+
+def _converted(name: str, value: t.Any, option: Option, base: str | None) -> t.Any:
+    """A value as its option's type. name: of the option or variable, for messages."""
+    kind = option.get("type", "str")
+    if kind == "list":
+        return as_list(name, value)
+    shown = "what it was given" if option.get("no_log") else repr(_plain(value))
+    if kind == "dict":
+        return _as_mapping(name, value, shown)
+    if isinstance(value, (list, tuple, dict, set)):
+        raise OptionsError(
+            f"{name} takes one value, but was given {_called(value)}.", advice=f"Give one {_NOUNS[kind]}."
+        )
+    if kind in ("str", "path"):
+        return _as_text(name, value, option, shown, base)
+    try:
+        if kind == "bool":
+            return boolean(value)
+        if isinstance(value, bool):
+            raise ValueError
+        return int(str(value).strip()) if kind == "int" else float(str(value).strip())
+    except (ValueError, TypeError):
+        raise OptionsError(f"{name} is {shown}.", advice=f"Give {_NOUNS[kind]}. Nothing was started.") from None
+
+
+_NOUNS = {"str": "text", "path": "path", "bool": "true or false", "int": "a whole number", "float": "a number"}
+
+
+def _plain(value: t.Any) -> t.Any:
+    """Without the subclasses by which Ansible remembers where a value came from."""
+    return str(value) if isinstance(value, str) else value
+
+
+def _called(value: object) -> str:
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def _as_text(name: str, value: t.Any, option: Option, shown: str, base: str | None) -> str:
+    if isinstance(value, bool):
+        raise OptionsError(
+            f"{name} is {shown}: YAML reads words such as off, on, yes and no as true or false.",
+            advice="Write it in quotes. Nothing was started.",
+        )
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    choices = option.get("choices")
+    if choices:
+        text = text.strip().lower()
+        if text not in choices:
+            raise OptionsError(
+                f"{name} is {shown}.",
+                advice=f"{near(text, choices)}Give one of {', '.join(choices)}. Nothing was started.",
+            )
+    if option.get("type") == "path":
+        if "\0" in text:
             raise OptionsError(f"{name} has a NUL character.", advice="Give the path of a file or folder.")
+        text = os.path.expanduser(os.path.expandvars(text))
+        return os.path.join(base, text) if base else text
+    return text
+
+
+def as_list(name: str, value: t.Any) -> list[t.Any]:
+    """A list as people have them: a list, texts with commas, semicolons or lines, a JSON text from a survey, or one element.
+
+    Elements are texts and mappings. Raises OptionsError for what can be neither.
+    """
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [each for element in value for each in _elements(name, element)]
+    return list(_elements(name, value))
+
+
+def _elements(name: str, element: t.Any) -> list[t.Any]:
+    if isinstance(element, dict):
+        return [element]
+    if isinstance(element, bool) or not isinstance(element, (str, bytes)):
+        raise OptionsError(
+            f"{name} holds {_plain(element)!r}, which is no text.",
+            advice="Write names in quotes where they look like numbers, or like true, false or null. Nothing was started.",
+        )
+    text = (element.decode(errors="replace") if isinstance(element, bytes) else str(element)).strip()
+    if text[:1] in ("[", "{"):
+        try:
+            decoded = json.loads(text)
+        except (ValueError, RecursionError):
+            raise OptionsError(
+                f"{name} holds {text[:80]!r}, which begins like JSON but is none.",
+                advice='Give a list, names with commas or lines between them, or JSON such as ["pc1", "pc2"]. Nothing was started.',
+            ) from None
+        return as_list(name, decoded)
+    return [each.strip() for each in _SEPARATORS.split(text) if each.strip()]
+
+
+def _as_mapping(name: str, value: t.Any, shown: str) -> dict[str, t.Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise OptionsError(f"{name} is {shown}.", advice="Give a mapping. Nothing was started.")
+    return value

@@ -11,7 +11,7 @@ from ansible.plugins.loader import connection_loader
 
 from ansible_collections.secops.defender.plugins.action.defender_collect_package import ActionModule
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
-from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
 from ansible_collections.secops.defender.plugins.plugin_utils import _action
 
 SECRET = "s3cr3t-of-the-app"

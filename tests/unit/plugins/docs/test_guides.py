@@ -16,8 +16,8 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet import run 
 from ansible_collections.secops.defender.plugins.module_utils._service import sign_in as _auth
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import CLOUDS, DEFENDER_APP_ID, REGIONS
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import SIGN_IN_ADVICE, SOURCES
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words import errors as _errors
-from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec
 
 TOP = pathlib.Path(_errors.__file__).parents[3]
 DOCS = TOP / "docs"

@@ -22,7 +22,7 @@ from ansible.utils.display import Display
 from ansible_collections.secops.defender.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.secops.defender.plugins.inventory import defender_machines
 from ansible_collections.secops.defender.plugins.module_utils._service import api as _api
-from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import clean_name, unique_names
 from simulator import Device, Simulator

@@ -9,8 +9,8 @@ import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._words.options import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from simulator import Simulator
 

@@ -11,7 +11,7 @@ import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.common.text.converters import to_bytes
 
-from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec
 from ansible_collections.secops.defender.plugins.modules import defender_collect_package
 from simulator import Device, Simulator
 

@@ -24,8 +24,8 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.custody 
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Report, verify, verify_evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, verify_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
-from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, verify_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, Tenant, options

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package, fetch_package
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     NAMED_RULES,
     collect_spec,
     fetch_spec,

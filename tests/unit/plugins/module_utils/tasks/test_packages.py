@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
 from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     MissingLibrary,
@@ -25,7 +26,6 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     from_reply,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
-from ansible_collections.secops.defender.plugins.module_utils._words.options import collect_spec, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     COMMENT,

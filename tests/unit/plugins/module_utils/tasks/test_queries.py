@@ -16,9 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.queries imp
     machine_info,
     snake_case,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost
-from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     MACHINE_INFO_RULES,
     NAMED_RULES,
     access_token_spec,
@@ -26,6 +24,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.options imp
     machine_action_info_spec,
     machine_info_spec,
 )
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost
+from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Tenant, options
 from simulator import Device

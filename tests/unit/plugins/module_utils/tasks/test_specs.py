@@ -12,8 +12,7 @@ from ansible.module_utils.common.parameters import AnsibleFallbackNotFound
 
 from ansible_collections.secops.defender.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import CLOUDS
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
-from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
     collect_spec,
     connection_spec,
     drop_empty,
@@ -21,6 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.options imp
     require_positive,
     seconds,
 )
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 
 # The contract with playbooks and with AWX's Azure credential, in order of precedence.
 ENVIRONMENT = {

@@ -7,14 +7,12 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import access_token
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.access_token import TASK
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 
 class ActionModule(DefenderAction):
-    SPEC = {**connection_spec(), **access_token_spec()}
-    TASK = staticmethod(access_token)
+    TASK = TASK
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         if self._task.async_val and boolean(self._task.args.get("return_token", False), strict=False):

@@ -3,14 +3,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_action_info
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
-    connection_spec,
-    machine_action_info_spec,
-)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_action_info import TASK
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 
 class ActionModule(DefenderAction):
-    SPEC = {**connection_spec(), **machine_action_info_spec()}
-    TASK = staticmethod(machine_action_info)
+    TASK = TASK

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify_evidence
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import verify_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
 
 
 class ActionModule(DefenderAction):
-    SPEC = verify_spec()
-    TASK = staticmethod(verify_evidence)
+    TASK = TASK

@@ -135,10 +135,11 @@ options:
     default: true
   timeout:
     description:
-      - Seconds to wait for the service to accept a connection, and for each further piece of an answer.
+      - How long one call may take, from the connection to the end of the answer. Seconds, or a number with V(s), V(m), V(h) or
+        V(d). A download may take longer, as long as it goes on.
       - If not given, E(DEFENDER_TIMEOUT) is used.
-    type: float
-    default: 60
+    type: str
+    default: '60'
   quotas:
     description:
       - Limits that replace the documented ones, for the day Microsoft changes them. A dictionary from endpoint class to a list

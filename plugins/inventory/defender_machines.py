@@ -144,7 +144,6 @@ from contextlib import contextmanager
 
 from ansible import template as ansible_template
 from ansible.errors import AnsibleError, AnsibleParserError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_native
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
@@ -152,10 +151,18 @@ from ansible.utils.vars import combine_vars
 from jinja2 import Environment, TemplateError, nodes
 
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ, Connection
-from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import Claims
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec, drop_empty
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._service.sources import identity_key
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
+from ansible_collections.secops.defender.plugins.module_utils._words.options import (
+    Given,
+    Spec,
+    read,
+    secrets_in,
+    unknown_variables,
+    variables_of,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import (
     clean_name,
@@ -177,8 +184,8 @@ _JINJA_ONLY = re.compile(r"\s*\{[{%].*[%}]\}\s*", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Filters whose result is another one each time.
 _CHANCE = ("random", "shuffle")
-# Of whoever asks for what, besides filter and tag; none of these is a secret.
-_ASKED = ("auth_source", "tenant", "client_id", "username", "cloud", "region", "api_url", "login_url", "audience")
+# What selects, besides the conditions that are Ansible's to evaluate.
+_SELECTORS: Spec = {"filter": {"type": "str"}, "tag": {"type": "str"}}
 
 
 class _Reporter(DisplayReporter):
@@ -217,7 +224,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
         Of several environment variables Ansible takes the last and not the first, an empty one as well as a filled one.
         """
-        spec = connection_spec()
+        spec = {**connection_spec(), **_SELECTORS}
         names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
         given = {name: value for name, value in (direct or {}).items() if name in names}
         others = {
@@ -226,26 +233,22 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for name, value in (direct or {}).items()
             if name not in names
         }
-        self._connection = self._validated(spec, names, given)
-        with _hidden(name for option in spec.values() for name in option.get("fallback", ((), ()))[1]):
-            super().set_options(task_keys=task_keys, var_options=var_options, direct={**others, **self._connection})
+        self._given = self._read(spec, names, given)
+        known = {name: value for name, value in self._given.values.items() if name in self._given.origins}
+        with _hidden(variable for option in spec.values() for variable in variables_of(option)):
+            super().set_options(task_keys=task_keys, var_options=var_options, direct={**others, **known})
 
-    def _validated(
-        self, spec: dict[str, dict[str, t.Any]], names: dict[str, str], given: dict[str, t.Any]
-    ) -> dict[str, t.Any]:
-        filled = {name: value for name, value in given.items() if value is not None}
+    def _read(self, spec: Spec, names: dict[str, str], given: dict[str, t.Any]) -> Given:
         templated = {
-            name: self._templated(name, value, secret=spec[names[name]].get("no_log", False))
-            for name, value in filled.items()
+            name: value if value is None else self._templated(name, value, spec[names[name]].get("no_log", False))
+            for name, value in given.items()
         }
-        templated = {name: value for name, value in templated.items() if value is not None}
-        validation = ArgumentSpecValidator(spec).validate(drop_empty(templated, spec))
         secrets = Secrets()
-        secrets.add(*validation._no_log_values)
-        if validation.error_messages:
-            raise AnsibleParserError(secrets.scrub("; ".join(validation.error_messages)))
-        options: dict[str, t.Any] = validation.validated_parameters
-        return {name: options.get(name) for name in spec}
+        secrets.add(*secrets_in(templated, spec))
+        try:
+            return read(templated, spec, os.environ, called=self.NAME, base=self.loader.get_basedir())
+        except DefenderError as failure:
+            raise AnsibleParserError(secrets.scrub(str(failure))) from None
 
     def _templated(self, name: str, value: t.Any, secret: bool) -> t.Any:
         if not isinstance(value, (str, int, float, list, dict)):
@@ -281,13 +284,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _machines(self, path: str, cache: bool) -> list[dict[str, t.Any]]:
         """As the API sent them, from the cache if that is wanted and has them."""
         keep = self.get_option("cache")
+        self._settings = Settings.of(self._given)
+        self._tag = (self._given["tag"] or "").strip() or None
         key = self._key(path) if keep else ""
         rows = self._cached(key) if keep and cache else None
         if isinstance(rows, list) and all(isinstance(row, dict) and row.get("id") for row in rows):
             return rows
         reporter = _Reporter(self.display, self._secrets)
-        api = Connection(self._connection, reporter, self._secrets, Clock()).sign_in(READ)
-        rows = api.every_machine(self.get_option("filter"), self.get_option("tag"))
+        for sentence in unknown_variables(os.environ, connection_spec()):
+            reporter.warn(sentence)
+        api = Connection(self._settings, reporter, self._secrets, Clock()).sign_in(READ)
+        rows = api.every_machine(self._given["filter"], self._tag)
+        if self._tag and not rows:
+            reporter.warn(f"No device has the tag {self._tag}, so the inventory has no hosts.")
         if keep:
             self._cache[key] = rows
         return rows
@@ -301,10 +310,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return None
 
     def _key(self, path: str) -> str:
-        asked = {name: self._connection[name] for name in _ASKED}
-        claims = Claims.of(self._connection["access_token"] or "")
         return f"{self.get_cache_key(path)}_" + digest(
-            path, asked, claims.tenant, claims.app_id, self.get_option("filter"), self.get_option("tag")
+            path, identity_key(self._settings), self._given["filter"], self._tag
         )
 
     # Hosts

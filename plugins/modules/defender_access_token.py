@@ -170,12 +170,11 @@ access_token:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import access_token
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import access_token_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.access_token import TASK
 
 
 def main() -> None:
-    run_module({**connection_spec(), **access_token_spec()}, access_token)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

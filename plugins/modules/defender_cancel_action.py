@@ -23,6 +23,7 @@ requirements:
     needed to look at the actions.
 extends_documentation_fragment:
   - secops.defender.connection
+  - secops.defender.devices
   - secops.defender.attributes
   - secops.defender.attributes.control_node
   - secops.defender.attributes.action_group
@@ -34,21 +35,11 @@ attributes:
   idempotent:
     support: full
 options:
-  machines:
-    description:
-      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), its IP address, or its DNS
-        name, full or short. They are told apart by their form, and upper and lower case are the same.
-      - The collection that is running on each is cancelled, whoever has started it. Actions of other types are left alone.
-      - A name that fits several devices fails.
-      - At least one of O(machines) and O(action_ids) is required. An empty list cancels nothing.
-    type: list
-    elements: str
-    aliases:
-      - machine
-      - machine_id
   action_ids:
     description:
       - The machine actions to cancel, of any type, by their IDs (GUIDs).
+      - At least one of O(machines) and O(action_ids) is required. Of each device in O(machines) the collection that is running is
+        cancelled, whoever has started it; actions of other types are left alone. A name that fits several devices fails.
     type: list
     elements: str
     aliases:
@@ -66,14 +57,15 @@ options:
     default: false
   wait_timeout:
     description:
-      - Seconds to wait for all of them. Those that have not ended then fail.
-    type: float
-    default: 600
+      - How long to wait for all of them. Those that have not ended then fail. Seconds, or a number with V(s), V(m), V(h) or V(d),
+        such as V(90m).
+    type: str
+    default: '600'
   poll_interval:
     description:
-      - Seconds between two looks at the actions. One call looks at many of them.
-    type: float
-    default: 15
+      - How long to wait between two looks at the actions, as in O(wait_timeout). One call looks at many of them.
+    type: str
+    default: '15'
 seealso:
   - module: secops.defender.defender_machine_action_info
   - module: secops.defender.defender_collect_package
@@ -244,16 +236,11 @@ actions:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import cancel_action
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
-    NAMED_RULES,
-    cancel_spec,
-    connection_spec,
-)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.cancel_action import TASK
 
 
 def main() -> None:
-    run_module({**connection_spec(), **cancel_spec()}, cancel_action, NAMED_RULES)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

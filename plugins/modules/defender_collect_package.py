@@ -20,7 +20,7 @@ description:
     free. All tasks on a control node share one budget of calls, so that none runs into the limits.
   - Name all devices in one task if you can. It then looks them up and follows them together, instead of each on its own.
   - A task with O(dest) that is interrupted, by whatever, is taken up again by running it again with the same O(dest) and the
-    same O(comment) within three days. No device is then started a second time, and downloads are continued.
+    same O(comment) within O(resume_within). No device is then started a second time.
 requirements:
   - The application permissions B(Machine.CollectForensics) and B(Machine.Read.All) (or B(Machine.ReadWrite.All)) of the API
     WindowsDefenderATP, with admin consent. The second one is needed to find devices, to follow their actions and to get
@@ -29,6 +29,8 @@ requirements:
   - Microsoft Defender for Endpoint Plan 2 on the devices
 extends_documentation_fragment:
   - secops.defender.connection
+  - secops.defender.devices.ambiguous
+  - secops.defender.devices.downloads
   - secops.defender.attributes
   - secops.defender.attributes.control_node
   - secops.defender.attributes.action_group
@@ -46,12 +48,19 @@ attributes:
 options:
   machines:
     description:
-      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), its IP address, or its DNS
-        name, full or short. They are told apart by their form, and upper and lower case are the same.
-      - A device that is named twice is asked for once. A device that is not known fails alone; a name that cannot be one, such
-        as an empty one, refuses the whole task before anything is started.
+      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), its IP address, its DNS
+        name, full or short, or the address of its page in the Defender portal. They are told apart by their form, and upper and
+        lower case are the same.
+      - A list, or a text with commas, semicolons or lines between the names, or a JSON text.
+      - An element can be a request, a mapping with C(machine) and any of O(comment), O(dest), O(reuse_within), O(wait_timeout)
+        and O(cancel_on_timeout) that differ for this device; another key in it is refused. So a task can fill several folders.
+      - An element can be a record that another module of this collection has returned, which has C(machine_id). It may hold the
+        same keys, and its others are ignored.
+      - A device that is named twice is asked for once; if the two want something else of it, the task is refused. A device that
+        is not known fails alone; what can be no name, such as a wildcard or a number, refuses the whole task before anything
+        is started. So does a blank text, null or an empty list.
     type: list
-    elements: str
+    elements: raw
     required: true
     aliases:
       - machine
@@ -63,17 +72,17 @@ options:
     required: true
   wait:
     description:
-      - Whether to wait until the collections have ended. Implied by O(dest).
+      - Whether to wait until the collections have ended. Implied by O(dest), beside which V(false) is refused.
       - Without it the module returns as soon as everything is started.
     type: bool
     default: false
   wait_timeout:
     description:
-      - Seconds that one device's collection may take, counted from its start, or from when a running one was taken over. Waiting
-        for a link and downloading do not count.
+      - How long one device's collection may take, counted from its start, or from when a running one was taken over. Waiting
+        for a link and downloading do not count. Seconds, or a number with V(s), V(m), V(h) or V(d), such as V(90m).
       - A device that takes longer fails, but its collection goes on. Run again to follow it.
-    type: float
-    default: 3600
+    type: str
+    default: '3600'
   cancel_on_timeout:
     description:
       - Whether to cancel a collection that does not end within O(wait_timeout). Only one that this very task has started is
@@ -82,15 +91,16 @@ options:
     default: false
   poll_interval:
     description:
-      - Seconds between two looks at the collections. One call looks at all of them.
-    type: float
-    default: 15
+      - How long to wait between two looks at the collections, as in O(wait_timeout). One call looks at all of them.
+    type: str
+    default: '15'
   dest:
     description:
       - A folder on the control node for the evidence. It is made if it does not exist.
       - Packages are stored as C(<dest>/<computer DNS name>/<action created>_<action ID>.zip), each with a record of the
         same name that ends in C(.json). What was done is told by C(<dest>/custody.jsonl), in which every line carries the
         SHA-256 of the line before. An existing package is never overwritten.
+      - A relative path is below the playbook's folder. A folder belongs to one tenant.
       - Without it nothing is downloaded.
     type: path
   reuse_within:
@@ -99,36 +109,20 @@ options:
         V(h) or V(d), such as V(4h) or V(90m).
     type: str
     default: '0'
-  on_ambiguous:
+  resume_within:
     description:
-      - What to do when a name or an address fits several devices.
-      - V(fail) fails it and lists the candidates. V(newest) takes an active one before others, and among them the one that was
-        seen last.
+      - How old what an interrupted run has begun may be to be picked up by this one, as in O(wait_timeout). V(0) means never.
+      - A run is interrupted when it has no end and is gone, or when it ended aborted, or with devices that were not finished in
+        time. What it has started or followed for this O(dest), device and O(comment) is picked up; where O(reuse_within) is
+        set, its package is not older than that either.
     type: str
-    choices:
-      - fail
-      - newest
-    default: fail
+    default: 1d
   max_machines:
     description:
       - Refuse to work on more machines than this, before anything is started. V(0) means no limit.
       - It counts names, before any is looked up. Two names of one device are two.
     type: int
     default: 0
-  downloads:
-    description:
-      - How many packages may be downloaded at the same time.
-    type: int
-    default: 4
-  report:
-    description:
-      - Whether to write a report of the run into O(dest) - who asked for what and why, what came of it on each device and when, with
-        hashes, use of the quota, and the head of the custody log. It is one page that needs nothing else
-        (C(report-<run started>-<run>.html)), and the same as data (C(.json)).
-      - The custody log records both, so M(secops.defender.defender_verify_evidence) checks them as well.
-      - Needs O(dest).
-    type: bool
-    default: false
 seealso:
   - name: Collect investigation package API
     description: What the service says of starting a collection.
@@ -282,10 +276,15 @@ summary:
       returned: always
       type: int
       sample: 19
+reports:
+  description: All reports of the run, by the folder that each is in.
+  returned: always
+  type: dict
+  sample: {}
 report:
   description:
-    - The report that O(report) asked for. Null if it did not, in check mode, and where the run ended before the devices had
-      been looked up.
+    - The report that O(report) asked for. Null if it did not, in check mode, where the run ended before the devices had
+      been looked up, and where there are several.
   returned: always
   type: dict
   sample: null
@@ -334,6 +333,18 @@ packages:
       returned: always
       type: str
       sample: Succeeded
+    age:
+      description: >-
+        How old the action was, in seconds, where it was not started by this run (V(resumed), V(reused), V(already_running)). Null
+        where it was.
+      returned: always
+      type: int
+      sample: null
+    report:
+      description: The report in the folder of this device's package, with C(html) and C(json) as in RV(report). Null if there is none.
+      returned: always
+      type: dict
+      sample: null
     changed:
       description: Whether its collection was started or its package was stored; in check mode, whether it would be.
       returned: always
@@ -447,12 +458,11 @@ packages:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK
 
 
 def main() -> None:
-    run_module({**connection_spec(), **collect_spec()}, collect_package)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,16 @@ description:
   - Whoever fetches packages needs no right to start collections, so the two can be separated.
   - The service gives out two package links a minute and 120 an hour. All tasks on a control node share one budget of calls,
     so that none runs into the limits.
-  - A task that is interrupted, by whatever, is taken up again by running it again with the same O(dest). Downloads are
-    continued.
+  - A task that is interrupted, by whatever, is taken up again by running it again with the same O(dest).
 requirements:
   - The application permission B(Machine.Read.All) (or B(Machine.ReadWrite.All)) of the API WindowsDefenderATP, with admin
     consent. A user's token needs B(Machine.Read) to find packages and B(Machine.CollectForensics) to get their links, and
     the user the Defender role Alerts Investigation and access to the devices' groups.
 extends_documentation_fragment:
   - secops.defender.connection
+  - secops.defender.devices
+  - secops.defender.devices.ambiguous
+  - secops.defender.devices.downloads
   - secops.defender.attributes
   - secops.defender.attributes.control_node
   - secops.defender.attributes.action_group
@@ -38,21 +40,11 @@ attributes:
     details:
       - A package that is in O(dest) is not downloaded again.
 options:
-  machines:
-    description:
-      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), its IP address, or its DNS
-        name, full or short. They are told apart by their form, and upper and lower case are the same.
-      - The newest package of each is fetched.
-      - At least one of O(machines) and O(action_ids) is required.
-    type: list
-    elements: str
-    aliases:
-      - machine
-      - machine_id
   action_ids:
     description:
       - The machine actions whose packages are fetched, by their IDs (GUIDs), such as
         RV(secops.defender.defender_collect_package#module:packages[].action.id). Several may be of one device.
+      - At least one of O(machines) and O(action_ids) is required. Of each device in O(machines) the newest package is fetched.
     type: list
     elements: str
     aliases:
@@ -63,6 +55,7 @@ options:
       - Packages are stored as C(<dest>/<computer DNS name>/<action created>_<action ID>.zip), each with a record of the
         same name that ends in C(.json). What was done is told by C(<dest>/custody.jsonl), in which every line carries the
         SHA-256 of the line before. An existing package is never overwritten.
+      - A relative path is below the playbook's folder. A folder belongs to one tenant.
     type: path
     required: true
   max_age:
@@ -75,32 +68,8 @@ options:
     description:
       - Whether a device in O(machines) fails if its newest collection has no package, because it is still running or has failed,
         instead of giving the package of an older one.
-      - Set it if a collection was started before, and its package is the one that is wanted.
     type: bool
-    default: false
-  on_ambiguous:
-    description:
-      - What to do when a name or an address fits several devices.
-      - V(fail) fails it and lists the candidates. V(newest) takes an active one before others, and among them the one that was
-        seen last.
-    type: str
-    choices:
-      - fail
-      - newest
-    default: fail
-  downloads:
-    description:
-      - How many packages may be downloaded at the same time.
-    type: int
-    default: 4
-  report:
-    description:
-      - Whether to write a report of the run into O(dest) - who asked for what, what came of it on each device and when, with
-        hashes, use of the quota, and the head of the custody log. It is one page that needs nothing else
-        (C(report-<run started>-<run>.html)), and the same as data (C(.json)).
-      - The custody log records both, so M(secops.defender.defender_verify_evidence) checks them as well.
-    type: bool
-    default: false
+    default: true
 seealso:
   - module: secops.defender.defender_collect_package
   - module: secops.defender.defender_machine_action_info
@@ -225,6 +194,11 @@ summary:
       returned: always
       type: int
       sample: 5
+reports:
+  description: All reports of the run, by the folder that each is in.
+  returned: always
+  type: dict
+  sample: {}
 report:
   description:
     - The report that O(report) asked for. Null if it did not, in check mode, and where the run ended before the devices had
@@ -274,6 +248,16 @@ packages:
       returned: always
       type: str
       sample: Succeeded
+    age:
+      description: How old the action was, in seconds. Null if there is none.
+      returned: always
+      type: int
+      sample: 7200
+    report:
+      description: The report in the folder of the package, with C(html) and C(json) as in RV(report). Null if there is none.
+      returned: always
+      type: dict
+      sample: null
     changed:
       description: Whether its package was stored; in check mode, whether it would be.
       returned: always
@@ -385,16 +369,11 @@ packages:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import fetch_package
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
-    NAMED_RULES,
-    connection_spec,
-    fetch_spec,
-)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK
 
 
 def main() -> None:
-    run_module({**connection_spec(), **fetch_spec()}, fetch_package, NAMED_RULES)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ requirements:
     consent. A user's token needs B(Machine.Read).
 extends_documentation_fragment:
   - secops.defender.connection
+  - secops.defender.devices
   - secops.defender.attributes
   - secops.defender.attributes.control_node
   - secops.defender.attributes.action_group
@@ -32,21 +33,10 @@ attributes:
   idempotent:
     support: full
 options:
-  machines:
-    description:
-      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), the IP address that it was
-        last seen with, or its DNS name, full or short. They are told apart by their form, and upper and lower case are the
-        same.
-      - Return the actions of these devices. Together with O(action_ids), what either of the two names.
-      - Without O(machines) and O(action_ids) the actions of all devices are returned. An empty list names none.
-    type: list
-    elements: str
-    aliases:
-      - machine
-      - machine_id
   action_ids:
     description:
-      - Return these machine actions, by their IDs (GUIDs).
+      - Return these machine actions, by their IDs (GUIDs). Together with O(machines), what either of the two names. Without both
+        the actions of all devices are returned. An empty list selects nothing.
     type: list
     elements: str
     aliases:
@@ -54,18 +44,19 @@ options:
   type:
     description:
       - Return actions of this type only, such as V(CollectInvestigationPackage), V(RunAntiVirusScan), V(Isolate) or
-        V(LiveResponse).
+        V(LiveResponse). Upper and lower case are the same. A word that is near a known type is refused, another one is sent
+        with a warning, because the service may have new ones.
     type: str
   status:
     description:
       - Return actions with one of these statuses only. The service knows V(Pending), V(InProgress), V(Succeeded), V(Failed),
-        V(TimeOut) and V(Cancelled).
+        V(TimeOut) and V(Cancelled). Upper and lower case are the same, and other words are refused.
     type: list
     elements: str
   since:
     description:
-      - Return actions only that were created since. A time (ISO 8601, UTC unless it says otherwise), or an age in seconds, or
-        with V(s), V(m), V(h) or V(d), such as V(4h).
+      - Return actions only that were created since. A time in quotes (ISO 8601, UTC unless it says otherwise), or an age with
+        V(s), V(m), V(h) or V(d), such as V(4h). A bare number is refused, since YAML makes one of V(12:00).
     type: str
 seealso:
   - module: secops.defender.defender_cancel_action
@@ -221,15 +212,11 @@ not_found:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_action_info
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
-    connection_spec,
-    machine_action_info_spec,
-)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_action_info import TASK
 
 
 def main() -> None:
-    run_module({**connection_spec(), **machine_action_info_spec()}, machine_action_info)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ requirements:
     consent. A user's token needs B(Machine.Read), and sees the devices of the user's device groups only.
 extends_documentation_fragment:
   - secops.defender.connection
+  - secops.defender.devices
   - secops.defender.attributes
   - secops.defender.attributes.control_node
   - secops.defender.attributes.action_group
@@ -31,22 +32,11 @@ attributes:
   idempotent:
     support: full
 options:
-  machines:
-    description:
-      - The devices, each by its device ID (40 hexadecimal digits), its Entra device ID (a GUID), the IP address that it was
-        last seen with, or its DNS name, full or short. They are told apart by their form, and upper and lower case are the
-        same.
-      - Every device that a name fits is returned. A name that fits none is no failure, but is listed in RV(not_found).
-      - An empty list asks for no device. Without O(machines), O(tag) and O(filter) all devices are returned.
-      - Mutually exclusive with O(tag) and O(filter).
-    type: list
-    elements: str
-    aliases:
-      - machine
-      - machine_id
   tag:
     description:
       - Return devices with exactly this tag. With O(filter) as well, those of the filter that have the tag.
+      - O(machines) returns every device that a name fits, and lists a name that fits none in RV(not_found); it excludes O(tag) and
+        O(filter). Without O(machines), O(tag) and O(filter) all devices are returned. A blank one of the three is refused.
     type: str
   filter:
     description:
@@ -221,16 +211,11 @@ not_found:
 """
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_info
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
-    MACHINE_INFO_RULES,
-    connection_spec,
-    machine_info_spec,
-)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import TASK
 
 
 def main() -> None:
-    run_module({**connection_spec(), **machine_info_spec()}, machine_info, MACHINE_INFO_RULES)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

@@ -217,6 +217,16 @@ summary:
       returned: always
       type: int
       sample: 0
+node:
+  description: The computer whose folder was verified. Without C(delegate_to) that is the control node, whatever the play's host is.
+  returned: always
+  type: str
+  sample: control.contoso.com
+head_compared:
+  description: Whether O(custody_head) was given, so that events which were cut off the end of the log would have been noticed.
+  returned: always
+  type: bool
+  sample: false
 head:
   description: The SHA-256 of the custody log's last line, to be noted in another place. Null if there is none.
   returned: always
@@ -224,13 +234,12 @@ head:
   sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify_evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import verify_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK
 
 
 def main() -> None:
-    run_module(verify_spec(), verify_evidence)
+    run_module(TASK)
 
 
 if __name__ == "__main__":

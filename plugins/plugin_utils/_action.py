@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Task
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import Rules, drop_empty, secret_names
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
@@ -26,48 +26,59 @@ class DefenderAction(ActionBase):
     # The hosts may be Windows machines that nobody can reach from here.
     _requires_connection = False
 
-    SPEC: dict[str, dict[str, t.Any]]
-    RULES: t.ClassVar[Rules] = {}
     TASK: t.ClassVar[Task]
-
-    @staticmethod
-    def refused(asked: t.Sequence[str], message: str) -> dict[str, t.Any]:
-        """What else the result has where the options are refused: of what was asked for, and why."""
-        return {}
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        self._task.args = drop_empty(self._task.args, self.SPEC)
+        base = self._loader.get_basedir()
         if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
+            self._task.args = with_whole_paths(self._task.args, self.TASK.spec, base)
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         secrets = Secrets()
-        try:
-            validation, options = self.validate_argument_spec(self.SPEC, **self.RULES)
-        except AnsibleActionFail as failure:
-            # It would be shown with the task's arguments, secrets among them (ansible-core 2.19 on), or with a traceback.
-            secrets.add(*(str(value) for name, value in self._task.args.items() if name in secret_names(self.SPEC)))
-            message = secrets.scrub(failure.message)
-            result.update(self.refused(_asked(self._task.args), message), failed=True, msg=message)
-            return result
-        secrets.add(*validation._no_log_values)
-        reporter = DisplayReporter(Display(), secrets, launched_by=_launched_by(task_vars or {}))
-        result.update(type(self).TASK(options, bool(self._task.check_mode), reporter, secrets))
+        environ = task_environment(self, secrets)
+        reporter = DisplayReporter(Display(), secrets, launched_by=launched_by(task_vars or {}))
+        context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename)
+        result.update(open_door(self.TASK, self._task.args, environ, base, context))
         reporter.end(result["msg"])
         return result
 
 
-def _launched_by(variables: t.Mapping[str, t.Any]) -> dict[str, str]:
+def task_environment(action: ActionBase, secrets: Secrets) -> dict[str, str]:
+    """The process's environment with what C(environment) of play, block, role and task add to it, as a module would see it.
+
+    Core does not hand it to action plugins (ansible issues 40630 and 26312). Its values may be secrets, so they are scrubbed.
+    """
+    added: dict[str, str] = {}
+    for each in action._task.environment or ():
+        templated = action._templar.template(each)
+        if isinstance(templated, dict):
+            added.update({str(name): str(value) for name, value in templated.items()})
+    secrets.add(*(value for name, value in added.items() if _may_be_secret(name)))
+    return {**os.environ, **added}
+
+
+def _may_be_secret(name: str) -> bool:
+    return any(word in name.upper() for word in ("SECRET", "PASSWORD", "TOKEN", "PROXY"))
+
+
+def with_whole_paths(args: t.Mapping[str, t.Any], spec: Spec, base: str) -> dict[str, t.Any]:
+    """Arguments whose relative paths are below the playbook's folder, as M(ansible.builtin.fetch) has it."""
+    paths = {
+        each
+        for name, option in spec.items()
+        if option.get("type") == "path"
+        for each in (name, *option.get("aliases", ()))
+    }
+    return {
+        name: os.path.join(base, value)
+        if name in paths and isinstance(value, str) and value.strip() and not value.startswith(("~", "$"))
+        else value
+        for name, value in args.items()
+    }
+
+
+def launched_by(variables: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Who has launched the job, which AWX tells as a variable; the process is the same user's for all jobs."""
     name = variables.get("awx_user_name") or variables.get("tower_user_name")
     return {"awx_user": str(name)} if name else {}
-
-
-def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
-    """The machines and actions that a task names, whatever else is wrong with it."""
-    asked: list[str] = []
-    for name in ("machines", "machine", "machine_id", "action_ids", "action_id"):
-        named = args.get(name)
-        listed = named if isinstance(named, list) else str(named).split(",") if named is not None else []
-        asked += [str(each).strip() for each in listed]
-    return asked

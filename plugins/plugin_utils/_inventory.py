@@ -15,7 +15,7 @@ from ansible import constants as C
 from ansible import template as ansible_template
 from ansible.utils.unsafe_proxy import AnsibleUnsafeText
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.queries import machine_variables
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import machine_variables
 
 # What a condition may count on, whatever the service leaves out: properties of the machine resource type, documented or seen.
 _ALWAYS: dict[str, t.Any] = dict.fromkeys(

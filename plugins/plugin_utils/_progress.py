@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Device, Fleet, Plan
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Plan, Progress
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import printable
 from ansible_collections.secops.defender.plugins.module_utils._words.models import duration
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
@@ -75,7 +75,7 @@ class DisplayReporter:
         elif what in _VERBOSE:
             self.detail(f"{device.label}: {_VERBOSE[what]}{': ' + detail if detail else ''}")
 
-    def tick(self, fleet: Fleet) -> float:
+    def tick(self, fleet: Progress) -> float:
         now = self._clock()
         if now >= self._next_summary:
             self._next_summary = now + _PACE
@@ -104,7 +104,7 @@ class DisplayReporter:
         if self._devices > 1:
             self._say(sentence)
 
-    def _summary(self, fleet: Fleet) -> str:
+    def _summary(self, fleet: Progress) -> str:
         counts = fleet.counts()
         named = (
             ("to_start", "to start"),

@@ -58,11 +58,12 @@ def variables_of(option: Option) -> list[str]:
 class Given:
     """All options of a task, defaults included, and where those that were given came from.
 
-    origins: option to C(task), or to the name of an environment variable.
+    origins: option to C(task), or to the name of an environment variable. base: the folder of relative paths.
     """
 
     values: t.Mapping[str, t.Any]
     origins: t.Mapping[str, str] = field(default_factory=dict)
+    base: str | None = None
 
     def __getitem__(self, name: str) -> t.Any:
         return self.values[name]
@@ -120,7 +121,7 @@ def read(
         if name not in values and option.get("required"):
             raise OptionsError(f"{called} needs {name}, and it is not given.", advice=f"Give {name}.")
         values.setdefault(name, option.get("default"))
-    return Given(values, origins)
+    return Given(values, origins, base)
 
 
 def secret_names(spec: Spec) -> set[str]:

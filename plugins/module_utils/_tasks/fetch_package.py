@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""defender_fetch_package: download and verify packages that exist already; nothing is started."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.secops.defender.plugins.module_utils._fleet import look
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Pace, Wish
+from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
+from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
+from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import (
+    Name,
+    Resolved,
+    find_actions,
+    parse_action_ids,
+    parse_names,
+    resolve,
+)
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import Found, Job, carry_out, refused
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
+
+
+def spec() -> Spec:
+    """Credentials and connection, and which packages go where."""
+    return {
+        **connection_spec(),
+        "machines": names_option(),
+        "action_ids": {"type": "list", "elements": "str", "aliases": ["action_id"]},
+        "dest": {"type": "path", "required": True},
+        "max_age": {"type": "str", "default": "0"},
+        "newest_only": {"type": "bool", "default": True},
+        "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
+        "downloads": {"type": "int", "default": 4},
+        "report": {"type": "bool", "default": False},
+    }
+
+
+@dataclass(frozen=True)
+class Options:
+    """max_age: seconds that a package may be old; 0 for any age. newest_only: none that a newer action came after."""
+
+    settings: Settings
+    texts: tuple[str, ...]
+    names: tuple[Name, ...]
+    action_ids: tuple[str, ...]
+    wish: Wish
+    pace: Pace
+    max_age: float
+    newest_only: bool
+    on_ambiguous: str
+    report: bool
+
+    @classmethod
+    def of(cls, given: Given) -> Options:
+        """Raises OptionsError."""
+        named = texts("machines", given["machines"] or ())
+        ids = texts("action_ids", given["action_ids"] or ())
+        if not named and not ids:
+            raise OptionsError(
+                "machines and action_ids are empty, which selects nothing to fetch.",
+                advice="Name a device or a machine action.",
+            )
+        return cls(
+            Settings.of(given),
+            (*named, *ids),
+            tuple(parse_names(named)) if named else (),
+            tuple(parse_action_ids(ids)),
+            Wish(dest=given["dest"]),
+            Pace(wait=True, downloads=int(given.positive("downloads"))),
+            given.seconds("max_age"),
+            given["newest_only"],
+            given["on_ambiguous"],
+            given["report"],
+        )
+
+
+def work(options: Options, context: Context) -> Result:
+    """Raises no DefenderError: it is in the result."""
+
+    def find(api: Api) -> list[Found]:
+        found = resolve(api, options.names, options.on_ambiguous) if options.names else []
+        actions = [_with_package(each) for each in find_actions(api, options.action_ids)]
+        return [Found(each, options.wish) for each in [*found, *_without_twins(actions, found)]]
+
+    def first_look(fleet: Fleet, context: Context) -> None:
+        look.look_for_packages(
+            fleet.api, fleet.devices, context.reporter, options.max_age, newest_only=options.newest_only
+        )
+
+    return carry_out(
+        Job(
+            module="defender_fetch_package",
+            permissions=READ,
+            settings=options.settings,
+            pace=options.pace,
+            asked=options.texts,
+            dests=[options.wish.dest] if options.wish.dest else [],
+            report=options.report,
+            comment="",
+            noun="package",
+            # Every package that it fetches was there before.
+            counted=(),
+            find=find,
+            look=first_look,
+        ),
+        context,
+    )
+
+
+def _with_package(named: Resolved) -> Resolved:
+    """An action that was named by its ID, if it is one that makes packages."""
+    if named.action is None or named.action.type == COLLECT:
+        return named
+    error = MachineError(
+        f"The action {named.asked} is of the type {named.action.type or 'unknown'} and makes no package.",
+        advice=f"Name an action of the type {COLLECT}.",
+        code="NoPackage",
+    )
+    return Resolved(named.asked, None, error)
+
+
+def _without_twins(actions: t.Sequence[Resolved], found: t.Sequence[Resolved]) -> list[Resolved]:
+    """Actions with the machine as the list of machines has it: a device that was renamed since has one folder, not two."""
+    machines = {each.machine.id: each.machine for each in found if each.machine}
+    return [
+        Resolved(each.asked, machines.get(each.machine.id, each.machine), each.error, each.action)
+        if each.machine
+        else each
+        for each in actions
+    ]
+
+
+TASK = Task(
+    "defender_fetch_package",
+    spec(),
+    Options.of,
+    work,
+    refused,
+    rules={"required_one_of": [["machines", "action_ids"]]},
+)

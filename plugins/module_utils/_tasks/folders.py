@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The evidence folders of a task: opened together, begun and ended in their logs, each with a report of its own."""
+
+from __future__ import annotations
+
+import resource
+import typing as t
+from contextlib import ExitStack, suppress
+
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, report
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, EvidenceError
+from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device
+    from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import Work
+
+# Descriptors that an open folder holds, and what the rest of the process needs beside them.
+_EACH, _OTHERS = 4, 200
+
+
+def open_all(dests: t.Sequence[str], context: Context, opened: ExitStack) -> dict[str, Folder]:
+    """Each folder once, by its path as it was asked for; closed with C(opened). Raises EvidenceError."""
+    _make_room(len(set(dests)))
+    folders = {}
+    for dest in dict.fromkeys(dests):
+        folder = Folder(dest, context.clock, context.check_mode, context.reporter.launched_by)
+        opened.callback(folder.close)
+        for warning in folder.warnings:
+            context.reporter.warn(warning)
+        folders[dest] = folder
+    return folders
+
+
+def _make_room(folders: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = folders * _EACH + _OTHERS
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise EvidenceError(
+            f"{folders} evidence folders need {needed} open files, but this computer allows {hard} a process.",
+            advice="Collect into fewer folders, in several runs, or raise the limit (ulimit -n). Nothing was started.",
+            code="TooManyFolders",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def service(connection: Connection, settings: Settings) -> Result:
+    """Where the packages come from: for logs, records and reports."""
+    claims = connection.tokens.claims()
+    return {
+        "api_url": connection.where.api_url,
+        "tenant": claims.tenant or settings.tenant,
+        "client_id": claims.app_id or settings.client_id,
+    }
+
+
+def require_tenant(folders: t.Mapping[str, Folder], service: Result) -> None:
+    """Raises EvidenceError for a folder that belongs to another tenant: before anything is started."""
+    for folder in folders.values():
+        folder.require_tenant(service["tenant"])
+
+
+def run(work: Work, service: Result) -> None:
+    """The fleet's run, with its beginning and its end in every folder's log, and a report in each where one is wanted."""
+    fleet = work.fleet
+    assert fleet is not None
+    for dest, folder in work.folders.items():
+        report.complete(folder)
+        devices = [device for device in fleet.devices if device.folder is folder]
+        comments = {device.wish.comment for device in devices}
+        folder.custody.begin(
+            asked_by=folder.custody.asked_by,
+            tenant=service["tenant"],
+            comment=comments.pop() if len(comments) == 1 else None,
+            devices=len(devices),
+        )
+    fleet.run()
+    work.fatal = fleet.fatal
+    for dest, folder in work.folders.items():
+        _end(work, dest, folder, service)
+
+
+def _end(work: Work, dest: str, folder: Folder, service: Result) -> None:
+    if work.fatal:
+        with suppress(DefenderError):
+            _tell(work, dest, folder, service)
+        with suppress(DefenderError):
+            code, message = work.context.secrets.scrub([work.fatal.code, work.fatal.message])
+            folder.custody.append(custody.RUN_ABORTED, code=code, message=message)
+        return
+    _tell(work, dest, folder, service)
+    devices = [device for device in work.devices(dest) if device]
+    folder.custody.append(
+        custody.RUN_ENDED,
+        stored=sum(device.package is not None for device in devices),
+        failed=sum(device.error is not None for device in devices),
+    )
+
+
+def _tell(work: Work, dest: str, folder: Folder, service: Result) -> None:
+    if work.job.report:
+        facts = work.context.secrets.scrub(_facts(work, dest, folder, service))
+        work.reports[dest] = report.write(folder, facts, work.started)
+
+
+def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:
+    """What the report tells, after the work and before its end is in the log."""
+    assert work.api is not None
+    budget, clock = work.api.session.budget, work.context.clock
+    outcome = work.outcome()
+    rows = work.rows(dest)
+    for row, device in zip(rows, work.devices(dest), strict=True):
+        row["times"] = _times(device)
+    return {
+        "module": f"secops.defender.{work.job.module}",
+        "comment": work.job.comment,
+        "asked_by": folder.custody.asked_by,
+        "asked_for": [row["machine"] for row in rows],
+        "service": service,
+        "dest": str(folder.path),
+        "started": iso(work.started),
+        "written": iso(clock.wall()),
+        "msg": outcome["msg"],
+        "error": work.fatal.as_result() if work.fatal else None,
+        "summary": outcome["summary"],
+        "quota": [
+            {
+                "endpoint": endpoint,
+                "calls": calls,
+                "limits": [f"{limit.calls:,} in {limit.seconds:,g} s" for limit in budget.limits(endpoint)],
+            }
+            for endpoint, calls in sorted(work.api.session.calls_by_endpoint.items())
+        ],
+        "devices": rows,
+    }
+
+
+def _times(device: Device | None) -> dict[str, str | None]:
+    return {
+        "requested": iso(device.posted) if device and device.posted else None,
+        "accepted": iso(device.accepted) if device and device.accepted else None,
+        "ready": iso(device.ready) if device and device.ready else None,
+        "stored": device.package.downloaded if device and device.package else None,
+        "ended": iso(device.ended) if device and device.ended else None,
+    }

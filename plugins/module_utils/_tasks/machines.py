@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The option machines: names, requests and records, and what each of them wishes."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, parse_names
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Option, Spec, read
+
+# What one machine may want otherwise than the others of its task.
+WISHES: Spec = {
+    "comment": {"type": "str"},
+    "dest": {"type": "path"},
+    "reuse_within": {"type": "str"},
+    "wait_timeout": {"type": "str"},
+    "cancel_on_timeout": {"type": "bool"},
+}
+_REQUEST: Spec = {"machine": {"type": "str", "required": True}, **WISHES}
+
+
+def names_option(**more: t.Any) -> Option:
+    """The option, as an argument spec says it."""
+    return {"type": "list", "elements": "raw", "aliases": ["machine", "machine_id"], **more}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One element: as it was asked, the name in it, and what it wishes."""
+
+    text: str
+    name: Name
+    wish: Wish
+
+
+def requests(given: Given, wish: Wish) -> list[Asked]:
+    """The elements of C(machines), each with its own wish where it has one, else the task's. Raises OptionsError."""
+    named, wishes = [], []
+    for element in given["machines"]:
+        if isinstance(element, dict):
+            text, options = _mapping(element, given)
+            named.append(text)
+            wishes.append(_own(wish, options))
+        else:
+            named.append(element)
+            wishes.append(wish)
+    return [Asked(text, name, own) for text, name, own in zip(named, parse_names(named), wishes, strict=True)]
+
+
+def texts(option: str, elements: t.Iterable[t.Any]) -> list[str]:
+    """Elements of which only the name counts. Raises OptionsError for a mapping that names no device."""
+    return [_named(element, option) if isinstance(element, dict) else element for element in elements]
+
+
+def _mapping(element: dict[str, t.Any], given: Given) -> tuple[str, Given]:
+    """The name and the wishes of a request (C(machine)) or of a record (C(machine_id)), whose other keys are ignored."""
+    text = _named(element, "machines")
+    kept = {key: value for key, value in element.items() if key in WISHES} if "machine_id" in element else element
+    spec = WISHES if "machine_id" in element else _REQUEST
+    return text, read(kept, spec, {}, called=f"The request for {text}", base=given.base)
+
+
+def _named(element: t.Mapping[str, t.Any], option: str) -> str:
+    for key in ("machine_id", "machine"):
+        if key in element:
+            text = element[key]
+            if isinstance(text, str) and text.strip():
+                return str(text)
+            raise OptionsError(
+                f"{option} has a mapping whose {key} is {text!r}, so it names no device.",
+                advice="Leave it out, or name the device. Nothing was started.",
+            )
+    held = next((key for key, value in element.items() if isinstance(value, list) and key in ("machines", "packages")), "")
+    hint = f"It looks like a module's result: give its {held}. " if held else ""
+    raise OptionsError(
+        f"{option} has a mapping without machine or machine_id: {', '.join(map(str, element)) or 'an empty one'}.",
+        advice=f"{hint}A request has machine, a record has machine_id. Nothing was started.",
+    )
+
+
+def _own(wish: Wish, given: Given) -> Wish:
+    """A wish with what the element itself says."""
+    comment, cancel = given["comment"], given["cancel_on_timeout"]
+    return Wish(
+        comment=comment.strip() if comment else wish.comment,
+        wait_timeout=given.positive("wait_timeout") if given["wait_timeout"] else wish.wait_timeout,
+        cancel_on_timeout=wish.cancel_on_timeout if cancel is None else cancel,
+        reuse_within=given.seconds("reuse_within") if given["reuse_within"] else wish.reuse_within,
+        dest=given["dest"] or wish.dest,
+    )

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
+from ansible_collections.secops.defender.plugins.module_utils._service import http as _http
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
 from ansible_collections.secops.defender.plugins.module_utils._words import clock as _clock
 
@@ -44,11 +45,11 @@ class Steps(Break):
         raise NotImplementedError
 
     def install(self, clock: _clock.Clock) -> None:
-        self._around(_session.Http, "send")
+        self._around(_http.Http, "send")
         self._around(_custody, "_write_all")
         self._around(os, "rename")
         self._around(os, "fsync")
-        whole = _session._chunks
+        whole = _session.chunks_of
 
         def chunks(reply: t.Any) -> t.Iterator[bytes]:
             # In small pieces, so that there is a middle to be killed in.
@@ -57,7 +58,7 @@ class Steps(Break):
                     self.step()
                     yield chunk[start : start + 3000]
 
-        _session._chunks = chunks
+        _session.chunks_of = chunks
 
     def _around(self, owner: t.Any, name: str) -> None:
         original: Callable[..., t.Any] = getattr(owner, name)
@@ -114,9 +115,9 @@ class Wire(Break):
         self._left = after
 
     def install(self, clock: _clock.Clock) -> None:
-        original = _session.Http.send
+        original = _http.Http.send
 
-        def send(http: _session.Http, method: str, url: str, **kwargs: t.Any) -> t.Any:
+        def send(http: _http.Http, method: str, url: str, **kwargs: t.Any) -> t.Any:
             if not self._hit(urlsplit(url).path):
                 return original(http, method, url, **kwargs)
             if self._kind == "refused":
@@ -130,7 +131,7 @@ class Wire(Break):
             finally:
                 http._verify = verify
 
-        _session.Http.send = send  # type: ignore[method-assign]
+        _http.Http.send = send  # type: ignore[method-assign]
 
     def _hit(self, path: str) -> bool:
         if not path.endswith(self.PATHS[self._endpoint]) and self.PATHS[self._endpoint] not in path.removesuffix(

@@ -24,7 +24,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.secops.defender.plugins.module_utils._service.connection import Reporter
+    from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
 
 # Kinds of findings.
 ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED = (

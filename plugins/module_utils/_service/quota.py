@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import re
-import sqlite3
 import threading
 import typing as t
 from dataclasses import dataclass
@@ -24,6 +23,9 @@ from pathlib import Path
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import duration
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    import sqlite3
 
 PACKAGE_LINK = "package_link"
 COLLECT = "collect"
@@ -241,6 +243,8 @@ class Budget:
 
     def _with_store(self, work: t.Callable[[sqlite3.Connection], t.Any]) -> t.Any:
         """Some work on the store; one that fails is replaced by one of this process alone, and the work is done there."""
+        import sqlite3
+
         with self._lock:
             try:
                 return work(self._store)
@@ -253,6 +257,8 @@ class Budget:
 
 
 def _transaction(store: sqlite3.Connection, work: t.Callable[[], t.Any]) -> t.Any:
+    import sqlite3
+
     store.execute("BEGIN IMMEDIATE")
     try:
         result = work()
@@ -304,12 +310,16 @@ _LONGEST_PAUSE = 3600.0
 
 
 def _open_private() -> sqlite3.Connection:
+    import sqlite3
+
     store = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     store.executescript(_SCHEMA)
     return store
 
 
 def _open_shared(folder: Path, clock: Clock, warn: t.Callable[[str], None]) -> tuple[sqlite3.Connection, float]:
+    import sqlite3
+
     path = folder / _FILE
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -328,6 +338,8 @@ def _open_shared(folder: Path, clock: Clock, warn: t.Callable[[str], None]) -> t
 
 
 def _open_file(path: Path, clock: Clock) -> tuple[sqlite3.Connection, float]:
+    import sqlite3
+
     store = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
     try:
         # A process that is killed leaves a file that repairs itself; only a power cut may damage it, and then it is replaced.

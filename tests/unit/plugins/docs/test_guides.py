@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet import run as _collect
-from ansible_collections.secops.defender.plugins.module_utils._service import sign_in as _auth
+from ansible_collections.secops.defender.plugins.module_utils._service import sources as _sources
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import CLOUDS, DEFENDER_APP_ID, REGIONS
-from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import SIGN_IN_ADVICE, SOURCES
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES
+from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import SIGN_IN_ADVICE
 from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words import errors as _errors
 
@@ -104,7 +105,7 @@ def test_clouds() -> None:
 def test_sign_ins() -> None:
     chosen = {row[-1].strip("`") for row in rows("authentication")} & set(SOURCES)
     assert chosen == set(SOURCES)
-    assert ", ".join(f"`{option}`" for option in _auth._TELLTALE.values()) in " ".join(text("authentication").split())
+    assert ", ".join(f"`{option}`" for option in _sources.PROOFS.values()) in " ".join(text("authentication").split())
 
 
 def test_identifiers() -> None:

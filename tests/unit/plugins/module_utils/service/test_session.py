@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from email.utils import formatdate
@@ -14,10 +15,11 @@ from typing import Any
 import pytest
 import requests
 
-from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
+from ansible_collections.secops.defender.plugins.module_utils._service import http as _http
+from ansible_collections.secops.defender.plugins.module_utils._service.http import Http, retry_after
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Limit
-from ansible_collections.secops.defender.plugins.module_utils._service.session import Http, Session, retry_after
-from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import Tokens
+from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
+from ansible_collections.secops.defender.plugins.module_utils._service.token import Tokens
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     MissingLibrary,
@@ -602,7 +604,7 @@ def test_patient_obeys_and_ends(simulate: Simulate, clock: VirtualClock, tmp_pat
 
 
 def test_requests_is_needed(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_session, "_MISSING", "Traceback")
+    monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(MissingLibrary, match="requests") as caught:
         Http(None, True, 5, clock)
     assert "control node" in caught.value.advice
@@ -734,7 +736,7 @@ def test_half_a_character_is_replaced_and_whole_ones_stay(simulate: Simulate, co
 def test_a_reply_that_is_nested_without_end_is_no_answer() -> None:
     reply = requests.Response()
     reply._content = b"[" * 100_000
-    assert _session._json(reply) is None
+    assert _http.json_of(reply) is None
 
 
 def test_a_404_that_is_not_the_services_is_no_answer(simulate: Simulate, connect: Connect) -> None:

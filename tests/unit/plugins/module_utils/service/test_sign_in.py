@@ -18,20 +18,21 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.secops.defender.plugins.module_utils._service import sign_in as _auth
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.session import Http
-from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import (
-    COLLECT_PERMISSION,
-    READ_PERMISSIONS,
-    SIGN_IN_ADVICE,
-    SOURCES,
-    Claims,
-    Tokens,
-    check_claims,
+from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, Settings
+from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import SIGN_IN_ADVICE
+from ansible_collections.secops.defender.plugins.module_utils._service.sources import (
     choose_source,
     open_device_code,
     open_tokens,
+)
+from ansible_collections.secops.defender.plugins.module_utils._service.token import (
+    COLLECT_PERMISSION,
+    READ_PERMISSIONS,
+    Claims,
+    Tokens,
+    check_claims,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
@@ -68,7 +69,7 @@ def sign_in(tenant: Simulator, clock: VirtualClock, secrets: Secrets) -> Callabl
     def do(where: Endpoints | None = None, **options: Any) -> Tokens:
         given = {"tenant": tenant.tenant, "client_id": tenant.client_id, **options}
         http = Http(tenant.ca_path, True, 10, clock)
-        tokens, _why = open_tokens(given, where or endpoints_of(tenant), http, secrets)
+        tokens, _why = open_tokens(Settings(**given), where or endpoints_of(tenant), http, secrets)
         return tokens
 
     return do
@@ -110,7 +111,7 @@ TELLING = ["access_token", "client_secret", "certificate_path", "federated_token
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_named_source_is_taken_whatever_else_is_given(source: str) -> None:
     everything = {name: value for options in FULL.values() for name, value in options.items()}
-    assert choose_source({**everything, "auth_source": source}) == (
+    assert choose_source(Settings(**everything, auth_source=source)) == (
         source,
         f"Signing in with {source}, as auth_source says.",
     )
@@ -127,7 +128,7 @@ def test_auto_takes_the_first_that_is_given(given_options: tuple[str, ...]) -> N
         "username": "u",
         **dict.fromkeys(given_options, "x"),
     }
-    source, why = choose_source(options)
+    source, why = choose_source(Settings(**options))
     expected = {
         "certificate_path": "certificate",
         "federated_token_file": "federated_token",
@@ -143,12 +144,12 @@ def test_auto_takes_the_first_that_is_given(given_options: tuple[str, ...]) -> N
     [
         {},
         {"auth_source": "auto"},
-        {"auth_source": None, "tenant": "t", "client_id": "c", "username": "u"},
+        {"tenant": "t", "client_id": "c", "username": "u"},
         dict.fromkeys(TELLING, ""),
     ],
 )
 def test_auto_with_nothing(options: Options) -> None:
-    error = refusal(lambda: choose_source(options), OptionsError)
+    error = refusal(lambda: choose_source(Settings(**options)), OptionsError)
     assert error.message == "No credentials are given."
     for name in ("DEFENDER_TENANT", "DEFENDER_CLIENT_SECRET", "managed_identity", "azure_cli"):
         assert name in error.advice
@@ -160,7 +161,7 @@ def test_auto_with_nothing(options: Options) -> None:
 def test_what_is_missing_is_named(source: str, left_out: str) -> None:
     for empty in (None, ""):
         options = {**FULL[source], "auth_source": source, left_out: empty}
-        error = refusal(lambda options=options: choose_source(options), OptionsError)  # type: ignore[misc]
+        error = refusal(lambda options=options: choose_source(Settings(**options)), OptionsError)  # type: ignore[misc]
         assert error.message.endswith(f"missing: {left_out}.") and f"DEFENDER_{left_out.upper()}" in error.advice
 
 
@@ -321,7 +322,7 @@ def test_a_refused_token_is_renewed_at_once(clock: VirtualClock, secrets: Secret
 
 def test_a_token_from_elsewhere_is_never_renewed(clock: VirtualClock, secrets: Secrets) -> None:
     http = Http(None, True, 5, clock)
-    tokens, why = open_tokens({"access_token": " given-token\n"}, endpoints(), http, secrets)
+    tokens, why = open_tokens(Settings(access_token=" given-token\n"), endpoints(), http, secrets)
     assert "access_token" in why and not tokens.renewable
     clock.now += 1e9
     assert tokens.get() == "given-token"
@@ -391,7 +392,7 @@ def test_short_lived_tokens_are_renewed(
     tenant = simulate(Device("pc01"), clock=None, token_lifetime=200)
     options = {"tenant": tenant.tenant, "client_id": tenant.client_id, "client_secret": tenant.client_secret}
     http = Http(tenant.ca_path, True, 10, clock)
-    tokens, _why = open_tokens(options, endpoints_of(tenant), http, secrets)
+    tokens, _why = open_tokens(Settings(**options), endpoints_of(tenant), http, secrets)
     first = tokens.get()
     clock.now += 159
     assert tokens.get() == first
@@ -651,7 +652,7 @@ def test_device_code(comes: bool, tenant: Simulator, secrets: Secrets) -> None:
     clock.seen = lambda: issued.update(tenant.entra._device_codes)
     options = {"tenant": tenant.tenant, "client_id": tenant.app("secops-desktop").client_id}
     http = Http(tenant.ca_path, True, 10, clock)
-    tokens, why = open_device_code(options, endpoints_of(tenant), http, secrets, shown.append)
+    tokens, why = open_device_code(Settings(**options), endpoints_of(tenant), http, secrets, shown.append)
     assert "device code" in why and not tenant.requests
     if comes:
         works(tenant, tokens.get())
@@ -668,10 +669,10 @@ def test_device_code(comes: bool, tenant: Simulator, secrets: Secrets) -> None:
 def test_mistakes_with_a_device_code(tenant: Simulator, secrets: Secrets, clock: VirtualClock) -> None:
     http = Http(tenant.ca_path, True, 10, clock)
     where = endpoints_of(tenant)
-    error = refusal(lambda: open_device_code({"tenant": "t"}, where, http, secrets, print), OptionsError)
+    error = refusal(lambda: open_device_code(Settings(tenant="t"), where, http, secrets, print), OptionsError)
     assert "missing: client_id" in error.message
     options = {"tenant": tenant.tenant, "client_id": tenant.client_id}
-    error = refusal(open_device_code(options, where, http, secrets, pytest.fail)[0].get)
+    error = refusal(open_device_code(Settings(**options), where, http, secrets, pytest.fail)[0].get)
     assert error.code == "AADSTS7000218" and error.advice == SIGN_IN_ADVICE["AADSTS7000218"]
 
 
@@ -797,7 +798,7 @@ def test_an_azure_cli_that_hangs(sign_in: SignIn, tmp_path: pathlib.Path, monkey
         raise subprocess.TimeoutExpired(command, options["timeout"])
 
     tokens = sign_in(auth_source="azure_cli")
-    monkeypatch.setattr(_auth.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     assert "120 seconds" in refusal(tokens.get).message
 
 
@@ -827,7 +828,7 @@ def test_no_secret_is_said_by_a_reason_for_the_choice(tenant: Simulator, secrets
         "client_secret": tenant.client_secret,
         "password": "w-o-r-d",
     }
-    _tokens, why = open_tokens(options, endpoints_of(tenant), http, secrets)
+    _tokens, why = open_tokens(Settings(**options), endpoints_of(tenant), http, secrets)
     assert tenant.client_secret not in why and "w-o-r-d" not in why
 
 
@@ -845,8 +846,8 @@ def test_base64_of_any_length() -> None:
 
 def test_an_access_token_is_taken_without_its_line_breaks(clock: Any) -> None:
     secrets = Secrets()
-    tokens, _why = _auth.open_tokens(
-        dict.fromkeys(("auth_source", "tenant"), None) | dict(access_token="a.b\n c\n"),
+    tokens, _why = open_tokens(
+        Settings(access_token="a.b\n c\n"),
         endpoints(),
         Http(None, True, 5.0, clock),
         secrets,
@@ -857,8 +858,8 @@ def test_an_access_token_is_taken_without_its_line_breaks(clock: Any) -> None:
 @pytest.mark.parametrize("token", ["a.b…", "a.b\x00c"])
 def test_an_access_token_that_is_none_is_refused_untold(clock: Any, token: str) -> None:
     with pytest.raises(OptionsError) as caught:
-        _auth.open_tokens(
-            dict.fromkeys(("auth_source", "tenant"), None) | dict(access_token=token),
+        open_tokens(
+            Settings(access_token=token),
             endpoints(),
             Http(None, True, 5.0, clock),
             Secrets(),
@@ -875,7 +876,7 @@ def test_a_login_host_in_trouble_is_asked_again_while_the_token_lives(clock: Any
             raise reply
         return reply
 
-    tokens = _auth.Tokens(fetch, clock, Secrets())
+    tokens = Tokens(fetch, clock, Secrets())
     assert tokens.get() == "one"
     clock.sleep(801.0)
     assert tokens.get() == "one" and tokens.get() == "one" and len(replies) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._service import http as _http
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
 from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
 from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
@@ -116,8 +118,8 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
     pools: list[VirtualPool] = []
 
     class Connection:
-        def __init__(self, options: Any, reporter: Any, secrets: Secrets, clock: Any) -> None:
-            pools.append(VirtualPool(world.clock, options["downloads"] + 6))
+        def __init__(self, settings: Any, reporter: Any, secrets: Secrets, clock: Any) -> None:
+            pass
 
         def sign_in(self, required: Any) -> Any:
             return WorldApi(world, pools[-1])
@@ -130,7 +132,9 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
 
     def run(check_mode: bool = False, **given: Any) -> dict[str, Any]:
         world.clock.restart()
-        result = _tasks.collect_package(_options(**given), check_mode, said, Secrets(), world.clock)
+        options = _options(**given)
+        pools.append(VirtualPool(world.clock, options["downloads"] + 6))
+        result = _tasks.collect_package(options, check_mode, said, Secrets(), world.clock)
         _check_shape(result, given.get("machines", ["pc01"]))
         return result
 
@@ -476,7 +480,7 @@ def test_bad_options_are_refused_before_anything_is_sent(
     def send(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("something was sent")
 
-    monkeypatch.setattr(_session.Http, "send", send)
+    monkeypatch.setattr(_http.Http, "send", send)
     (tmp_path / "file").write_text("")
     given = {key: value.replace("{tmp}", str(tmp_path)) if key == "dest" else value for key, value in given.items()}
     options = _options(**{**_APP, **given})
@@ -493,7 +497,7 @@ def test_bad_options_are_refused_before_anything_is_sent(
 def test_an_unusable_certificate_is_refused_before_anything_is_sent(
     world: World, said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_session.Http, "send", None)
+    monkeypatch.setattr(_http.Http, "send", None)
     path = _certificate(tmp_path, "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n")
     options = _options(**{**_APP, "client_secret": None, "certificate_path": path})
     result = _tasks.collect_package(options, False, said, Secrets(), world.clock)
@@ -502,7 +506,7 @@ def test_an_unusable_certificate_is_refused_before_anything_is_sent(
 
 
 def test_a_missing_library_is_a_result(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_session, "_MISSING", "Traceback")
+    monkeypatch.setitem(sys.modules, "requests", None)
     result = _tasks.collect_package(_options(**_APP), False, said, Secrets(), world.clock)
     _check_shape(result, ["pc01"])
     assert result["packages"][0]["error"]["code"] == MissingLibrary.default_code
@@ -560,7 +564,7 @@ def test_no_secret_is_in_a_result_a_line_or_a_file(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     # Retries wait for seconds in real life.
-    monkeypatch.setattr(_session, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(_session, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr("ansible_collections.secops.defender.plugins.module_utils._fleet.run._PAUSE", 0.02)
     quick = {"default": ["1000/1"], "package_link": ["1000/1"]}
     with Simulator(

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which way to sign in, by what is given."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
+from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, Settings
+from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import (
+    access_token,
+    azure_cli,
+    certificate,
+    client_secret,
+    device_code,
+    federated_token,
+    managed_identity,
+    username_password,
+)
+from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch, Tokens
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+
+# What each sign-in needs; managed_identity and azure_cli need nothing and are therefore never chosen by auto.
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "access_token": ("access_token",),
+    "client_secret": ("tenant", "client_id", "client_secret"),
+    "certificate": ("tenant", "client_id", "certificate_path"),
+    "federated_token": ("tenant", "client_id", "federated_token_file"),
+    "username_password": ("tenant", "client_id", "username", "password"),
+    "managed_identity": (),
+    "azure_cli": (),
+}
+# The option that proves who signs in.
+PROOFS = {
+    "access_token": "access_token",
+    "client_secret": "client_secret",
+    "certificate": "certificate_path",
+    "federated_token": "federated_token_file",
+    "username_password": "password",
+}
+_PREPARE: dict[str, t.Callable[[Settings, Endpoints, Http, Secrets], Fetch]] = {
+    "access_token": access_token.prepare,
+    "client_secret": client_secret.prepare,
+    "certificate": certificate.prepare,
+    "federated_token": federated_token.prepare,
+    "username_password": username_password.prepare,
+    "managed_identity": managed_identity.prepare,
+    "azure_cli": azure_cli.prepare,
+}
+
+
+def choose_source(settings: Settings) -> tuple[str, str]:
+    """Which sign-in to use, and a sentence that says why.
+
+    Raises OptionsError if nothing is given, or if what the chosen one needs is missing.
+    """
+    source = settings.auth_source
+    if source == "auto":
+        given = [name for name in SOURCES if name in PROOFS and getattr(settings, PROOFS[name])]
+        if not given:
+            raise OptionsError(
+                "No credentials are given.",
+                advice="Give tenant, client_id and client_secret (or certificate_path, or another sign-in), as options or in "
+                "the environment (DEFENDER_TENANT, DEFENDER_CLIENT_ID, DEFENDER_CLIENT_SECRET); managed_identity and "
+                "azure_cli must be named in auth_source.",
+            )
+        source = given[0]
+        why = f"Signing in with {source}, because {PROOFS[source]} is given"
+        why += f"; {' and '.join(given[1:])} would be possible too, set auth_source to choose." if given[1:] else "."
+    else:
+        why = f"Signing in with {source}, as auth_source says."
+    _require(settings, f"Signing in with {source}", _NEEDS[source])
+    return source, why
+
+
+def open_tokens(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) -> tuple[Tokens, str]:
+    """The sign-in that the settings ask for, and the sentence that says which. No network yet.
+
+    Raises OptionsError (also for a certificate or token file that cannot be read), MissingLibrary.
+    """
+    source, why = choose_source(settings)
+    fetch = _PREPARE[source](settings, where, http, secrets)
+    return Tokens(fetch, http.clock, secrets, renewable=source != "access_token"), why
+
+
+def open_device_code(
+    settings: Settings, where: Endpoints, http: Http, secrets: Secrets, show: t.Callable[[str], None]
+) -> tuple[Tokens, str]:
+    """A sign-in of a user on another device, who is shown an address and a code. No network yet.
+
+    Raises OptionsError, MissingLibrary.
+    """
+    _require(settings, "Signing in by device code", ("tenant", "client_id"))
+    fetch = device_code.prepare(settings, where, http, secrets, show)
+    return Tokens(fetch, http.clock, secrets), "Signing in by device code, as device_code says."
+
+
+def _require(settings: Settings, what: str, needed: tuple[str, ...]) -> None:
+    missing = [option for option in needed if not getattr(settings, option)]
+    if missing:
+        raise OptionsError(
+            f"{what} needs {', '.join(needed)}; missing: {', '.join(missing)}.",
+            advice="Give them as options or in the environment ("
+            + ", ".join(f"DEFENDER_{name.upper()}" for name in missing)
+            + ").",
+        )

@@ -169,8 +169,8 @@ access_token:
   sample: eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9...
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.access_token import TASK
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 
 
 def main() -> None:

@@ -235,8 +235,8 @@ actions:
           sample: '2026-11-23T10:17:31.7654321Z'
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.cancel_action import TASK
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 
 
 def main() -> None:

@@ -457,8 +457,8 @@ packages:
           sample: '2026-11-23T10:18:02Z'
 """
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import run_module
 
 
 def main() -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
+from functools import partial
 
+from ansible_collections.secops.defender.plugins.module_utils._service import sources
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
-from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims
+from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims, check_claims
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, settled
@@ -58,12 +60,19 @@ def work(options: Options, context: Context) -> Result:
         if options.device_code and not context.reporter.live:
             _refuse_device_code(context)
         connection = Connection(
-            options.settings, context.reporter, context.secrets, context.clock, device_code=options.device_code
+            options.settings,
+            context.reporter,
+            context.secrets,
+            context.clock,
+            partial(sources.open_device_code, show=context.reporter.say)
+            if options.device_code
+            else sources.open_tokens,
         )
         token.append(connection.tokens.get())
         claims = Claims.of(token[0])
         facts.update(_facts(claims, context.clock.wall()))
-        connection.check(claims)
+        _check(claims)
+        check_claims(claims, connection.where, (), context.clock.wall(), 0.0)
         _check_permissions(claims, options.required_permissions)
         return {"msg": _sentence(claims)}
 
@@ -93,32 +102,41 @@ def _facts(claims: Claims, now: float) -> Result:
 
 
 def _sentence(claims: Claims) -> str:
-    if not claims.readable:
-        return (
-            "There is a token, but it cannot be read: what it permits, for which audience and until when, only the service "
-            "knows."
-        )
-    permits = ", ".join(sorted(claims.permissions or ())) or "nothing that it says"
     until = f"good until {iso(claims.expires)}" if claims.expires else "without an end that it says"
-    audience = "" if claims.audience else " It names no audience."
-    return f"The token is {until} and permits {permits}.{audience}"
+    return f"The token is {until} and permits {', '.join(sorted(claims.permissions or ()))}."
+
+
+def _check(claims: Claims) -> None:
+    """Raises AuthError for a token of which nothing can be said: it opens the Defender API for nobody."""
+    if claims.permissions is None:
+        raise AuthError(
+            "The access token cannot be read: it is not of the form that Entra ID gives out for the Defender API.",
+            advice="Check that the whole token was given, and nothing else.",
+            code="TokenUnreadable",
+        )
+    if claims.audience is None:
+        raise AuthError(
+            "The token names no audience, so it is not one for the Defender API.",
+            advice="Get one for the scope https://api.securitycenter.microsoft.com/.default.",
+            code="WrongAudience",
+        )
+    if not claims.permissions:
+        raise AuthError(
+            "The token permits nothing: it carries no role and no scope.",
+            advice="Add permissions of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and get a "
+            "new token.",
+            code="MissingPermission",
+        )
 
 
 def _check_permissions(claims: Claims, required: t.Sequence[str]) -> None:
     """Raises AuthError that names all that are missing."""
-    if not required:
-        return
-    if claims.permissions is None:
-        raise AuthError(
-            "The token cannot be read, so its permissions are not known.",
-            advice="Leave out required_permissions, or give a token for the Defender API.",
-        )
     missing = [permission for permission in dict.fromkeys(required) if not claims.permits(permission)]
     if missing:
         kind = "delegated" if claims.delegated else "application"
         raise AuthError(
             f"The token lacks the {kind} permission{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
-            f"{', '.join(sorted(claims.permissions)) or 'none'}.",
+            f"{', '.join(sorted(claims.permissions or ())) or 'none'}.",
             advice="Add what is missing of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and "
             "get a new token.",
             code="MissingPermission",

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api, literal
-from ansible_collections.secops.defender.plugins.module_utils._service.connection import CANCEL, Connection
+from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import (
     Name,
     Resolved,
@@ -19,9 +19,18 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     resolve,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._service.token import (
+    COLLECT_PERMISSION,
+    READ_PERMISSIONS,
+)
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told, settled
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import (
+    Result,
+    count,
+    failures_told,
+    settled,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     NetworkError,
@@ -32,6 +41,19 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 from ansible_collections.secops.defender.plugins.module_utils._words.models import CANCELLED, COLLECT, FINAL, Action
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
+# Cancel machine action API, Permissions: any of the first will do.
+CANCEL = (
+    (
+        COLLECT_PERMISSION,
+        "Machine.Isolate",
+        "Machine.RestrictExecution",
+        "Machine.Scan",
+        "Machine.Offboard",
+        "Machine.StopAndQuarantine",
+        "Machine.LiveResponse",
+    ),
+    READ_PERMISSIONS,
+)
 # Seconds between two lines of progress.
 _PACE = 30.0
 # How often a cancellation is sent whose reply is lost, and the first pause in seconds; each later one doubles.
@@ -241,9 +263,7 @@ class _Cancelling:
         try:
             found = find_actions(self.api, list(waiting))
         except (NetworkError, ReplyLost, ServiceError) as failure:
-            self.context.reporter.trouble(
-                f"{failure.message} Asking again in {self.options.poll_interval:g} seconds."
-            )
+            self.context.reporter.trouble(f"{failure.message} Asking again in {self.options.poll_interval:g} seconds.")
             return f" The last look failed: {failure.message}"
         for each in found:
             if each.action:

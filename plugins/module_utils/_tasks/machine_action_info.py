@@ -119,7 +119,9 @@ def work(options: Options, context: Context) -> Result:
 
     def look() -> Result:
         if options.selects_nothing:
-            return {"msg": f"{options.selects_nothing} is an empty list, which selects nothing: no action was asked for."}
+            return {
+                "msg": f"{options.selects_nothing} is an empty list, which selects nothing: no action was asked for."
+            }
         if options.unknown_type:
             context.reporter.warn(f"type is {options.type}, which this collection does not know: it is sent as it is.")
         wanted = _Wanted(options, context.clock)
@@ -205,7 +207,9 @@ def moment(since: str, clock: Clock) -> float:
     found_time = parse_time(f"{text}T00:00:00Z" if _DAY.match(text) else text.replace(" ", "T", 1))
     if found_time:
         return found_time
-    advice = "Give a time in quotes (ISO 8601, such as '2026-11-23T08:00:00Z'), or an age with its unit such as 4h or 90m."
+    advice = (
+        "Give a time in quotes (ISO 8601, such as '2026-11-23T08:00:00Z'), or an age with its unit such as 4h or 90m."
+    )
     if _BARE_NUMBER.match(text):
         raise OptionsError(f"since is {text}, a bare number: YAML reads 12:00 as 720, too.", advice=advice)
     try:

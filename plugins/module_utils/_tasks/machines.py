@@ -75,7 +75,9 @@ def _named(element: t.Mapping[str, t.Any], option: str) -> str:
                 f"{option} has a mapping whose {key} is {text!r}, so it names no device.",
                 advice="Leave it out, or name the device. Nothing was started.",
             )
-    held = next((key for key, value in element.items() if isinstance(value, list) and key in ("machines", "packages")), "")
+    held = next(
+        (key for key, value in element.items() if isinstance(value, list) and key in ("machines", "packages")), ""
+    )
     hint = f"It looks like a module's result: give its {held}. " if held else ""
     raise OptionsError(
         f"{option} has a mapping without machine or machine_id: {', '.join(map(str, element)) or 'an empty one'}.",

@@ -54,7 +54,13 @@ def failures_told(failures: t.Sequence[Result], name: str) -> str:
     advice = dict.fromkeys(row["error"]["advice"] for row in failures if row["error"]["advice"])
     names = listed(f"{row[name]} ({row['error']['code']})" for row in failures)
     first = next(iter(advice), "")
-    rest = f" Each has its own advice in the result; of the first: {first}" if len(advice) > 1 else f" {first}" if first else ""
+    rest = (
+        f" Each has its own advice in the result; of the first: {first}"
+        if len(advice) > 1
+        else f" {first}"
+        if first
+        else ""
+    )
     return f" Failed: {names}.{rest}"
 
 

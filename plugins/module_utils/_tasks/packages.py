@@ -70,7 +70,13 @@ def carry_out(job: Job, context: Context) -> Result:
 def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
     """The result of a task whose options were refused: the same keys as any other."""
     rows = [_row(name, None, None, error) for name in _asked(args)]
-    return {"changed": False, "summary": _summary(rows, Plan(), 0.0, 0), "packages": rows, "report": None, "reports": {}}
+    return {
+        "changed": False,
+        "summary": _summary(rows, Plan(), 0.0, 0),
+        "packages": rows,
+        "report": None,
+        "reports": {},
+    }
 
 
 def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
@@ -78,7 +84,9 @@ def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
     asked: list[str] = []
     for name in ("machines", "machine", "machine_id", "action_ids", "action_id"):
         named = args.get(name)
-        listed = named if isinstance(named, list) else [named] if isinstance(named, dict) else str(named or "").split(",")
+        listed = (
+            named if isinstance(named, list) else [named] if isinstance(named, dict) else str(named or "").split(",")
+        )
         for each in listed:
             text = each.get("machine_id") or each.get("machine") if isinstance(each, dict) else each
             asked += [str(text).strip()] if str(text or "").strip() else []
@@ -285,5 +293,7 @@ def _ages(rows: list[Result]) -> str:
         ages = [row["age"] for row in rows if row["request"] == str(word) and row["age"] is not None]
         if ages:
             oldest = duration(max(ages))
-            told.append(f" The oldest {word} action is {oldest} old." if len(ages) > 1 else f" What is {word} is {oldest} old.")
+            told.append(
+                f" The oldest {word} action is {oldest} old." if len(ages) > 1 else f" What is {word} is {oldest} old."
+            )
     return "".join(told)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 

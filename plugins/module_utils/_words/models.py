@@ -14,6 +14,19 @@ from datetime import datetime, timezone
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError
 
 COLLECT = "CollectInvestigationPackage"
+# Machine action resource type, C(type), and what else was seen. The enum is open.
+TYPES = (
+    "RunAntiVirusScan",
+    "Offboard",
+    "LiveResponse",
+    COLLECT,
+    "Isolate",
+    "Unisolate",
+    "StopAndQuarantineFile",
+    "RestrictCodeExecution",
+    "UnrestrictCodeExecution",
+    "RequestSample",
+)
 
 # Machine action resource type, C(status). Any other word is taken as not final: the enum is open.
 PENDING, IN_PROGRESS, SUCCEEDED = "Pending", "InProgress", "Succeeded"

@@ -43,6 +43,10 @@ class VirtualClock(Clock):
     def jitter(self, seconds: float) -> float:
         return seconds
 
+    def start_again(self) -> None:
+        """After a run has stopped it: the next one has a clock of its own."""
+        self._stopped.clear()
+
 
 class StubTokens:
     """A bearer for the session without a sign-in; counts renewals."""

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from simulator import Simulator
@@ -51,11 +49,22 @@ class Teller:
         return [text for kind, text in self.lines if kind == how]
 
 
-def options(spec: dict[str, t.Any], rules: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
-    """As AnsibleModule hands them over."""
-    validation = ArgumentSpecValidator(spec, **(rules or {})).validate(given)
-    assert not validation.error_messages, validation.error_messages
-    return validation.validated_parameters
+# Of a connection option: leave it out of the arguments.
+LEFT_OUT = object()
+
+
+def ask(
+    task: Task,
+    args: t.Mapping[str, t.Any],
+    check_mode: bool = False,
+    teller: Teller | None = None,
+    secrets: Secrets | None = None,
+    clock: Clock | None = None,
+    environ: t.Mapping[str, str] | None = None,
+) -> dict[str, t.Any]:
+    """A task, asked as its doors ask it."""
+    context = Context(check_mode, teller or Teller(), secrets or Secrets(), "control", clock or Clock())
+    return open_door(task, args, environ or {}, None, context)
 
 
 class Tenant:
@@ -81,8 +90,7 @@ class Tenant:
 
     def __call__(
         self,
-        task: t.Callable[..., dict[str, t.Any]],
-        spec: dict[str, t.Any],
+        task: Task,
         *,
         app: str = "secops-collector",
         check_mode: bool = False,
@@ -91,11 +99,12 @@ class Tenant:
         **given: t.Any,
     ) -> dict[str, t.Any]:
         """The result. A clock that a run has stopped is set going again."""
-        whole = options({**connection_spec(), **spec}, **{**self.connection(app), **given})
         self.teller = Teller(live)
         self.secrets = Secrets()
-        self.clock._stopped.clear()
-        return task(whole, check_mode, self.teller, self.secrets, clock or self.clock)
+        self.clock.start_again()
+        connection = self.connection(app) if "tenant" in task.spec else {}
+        args = {name: value for name, value in {**connection, **given}.items() if value is not LEFT_OUT}
+        return ask(task, args, check_mode, self.teller, self.secrets, clock or self.clock)
 
     def posts(self) -> list[str]:
         """What was sent that changes something; signing in does not."""

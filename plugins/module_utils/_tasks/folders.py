@@ -73,7 +73,7 @@ def run(work: Work, service: Result) -> None:
     """The fleet's run, with its beginning and its end in every folder's log, and a report in each where one is wanted."""
     fleet = work.fleet
     assert fleet is not None
-    for dest, folder in work.folders.items():
+    for folder in work.folders.values():
         report.complete(folder)
         devices = [device for device in fleet.devices if device.folder is folder]
         comments = {device.wish.comment for device in devices}

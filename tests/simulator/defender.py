@@ -58,6 +58,15 @@ class Defender:
     def __init__(self, settings: Settings, tokens: Tokens, fleet: Fleet, quota: Quota, api_url: str) -> None:
         self._settings, self._tokens, self._fleet, self._quota = settings, tokens, fleet, quota
         self._api_url = api_url
+        self._machine_properties: dict[str, Kind] = {
+            **MACHINE_PROPERTIES,
+            "aadDeviceId": "guid" if settings.guid_literals else "string",
+            "computerDnsName": "string" if settings.case_sensitive_names else "folded",
+        }
+        self._action_properties: dict[str, Kind] = {
+            **ACTION_PROPERTIES,
+            "id": "guid" if settings.action_id_guid else "string",
+        }
 
     def routes(self) -> list[tuple[str, str, str, Handler]]:
         link_roles = ("Machine.ReadWrite.All",) if self._settings.link_needs_read_write else _READ
@@ -140,7 +149,7 @@ class Defender:
 
     def _machine_actions(self, call: Call, identity: Identity) -> Reply:
         rows = (action.entity(call.now) for action in self._fleet.listed(call.now))
-        return self._page(call, "MachineActions", "machineactions", rows, ACTION_PROPERTIES, _ACTION_KEYS)
+        return self._page(call, "MachineActions", "machineactions", rows, self._action_properties, _ACTION_KEYS)
 
     def _machine_action(self, call: Call, identity: Identity) -> Reply:
         return self._entity(200, "MachineActions", self._fleet.action(call.parts[0], call.now).entity(call.now))
@@ -165,7 +174,7 @@ class Defender:
         rows = self._fleet.machine_entities
         if not rows:
             raise ApiError(404, "NotFound", "No recent machines were found")
-        return self._page(call, "Machines", "machines", rows, MACHINE_PROPERTIES, rows[0])
+        return self._page(call, "Machines", "machines", rows, self._machine_properties, rows[0])
 
     def _machine(self, call: Call, identity: Identity) -> Reply:
         return self._entity(200, "Machines", self._fleet.device_or_name(call.parts[0]).entity(self._fleet.start))

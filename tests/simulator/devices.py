@@ -60,7 +60,8 @@ class Device:
     external_ip: str = "203.0.113.10"
     os_platform: str = "Windows11"
     os_version: str = "23H2"
-    health_status: str = "Active"
+    # "": Active for what is onboarded, null for what is not.
+    health_status: str | None = ""
     onboarding_status: str = "Onboarded"
     # Seconds before the start, or a UTC time.
     last_seen: float | str = 300.0
@@ -72,7 +73,7 @@ class Device:
     exposure_level: str | None = "Low"
     device_value: str | None = "Normal"
     merged_into: str | None = None
-    agent_version: str = "10.8560.25364.1036"
+    agent_version: str | None = "10.8560.25364.1036"
     history: tuple[PastAction, ...] = ()
     package_size: int | None = None
     collect_seconds: tuple[float, float] | None = None
@@ -88,13 +89,20 @@ class Device:
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
             raise ValueError(f"unknown scenario {self.scenario!r}; there are: {', '.join(SCENARIOS)}")
-        self.name = self.name.lower()
+        if self.health_status == "":
+            self.health_status = "Active" if self.onboarded else None
+        if not self.onboarded:
+            self.agent_version = None
         self.id = (self.id or self.derived_id(1)).lower()
         self.tags = tuple(self.tags)
         self.history = tuple(item if isinstance(item, PastAction) else PastAction(**item) for item in self.history)
         if self.scenario == "huge" and self.package_size is None:
             self.package_size = _HUGE
         self._fill()
+
+    @property
+    def onboarded(self) -> bool:
+        return self.onboarding_status.lower() == "onboarded"
 
     def derived_id(self, ordinal: int) -> str:
         return hashlib.sha1((self.name if ordinal == 1 else f"{self.name}#{ordinal}").encode()).hexdigest()

@@ -78,8 +78,11 @@ class Fleet:
         return device
 
     def device_or_name(self, key: str) -> Device:
+        def same(name: str) -> bool:
+            return name == key if self._settings.case_sensitive_names else name.lower() == key.lower()
+
         for device in self.devices:
-            if device.name == key:
+            if same(device.name):
                 return device
         return self.device(key)
 
@@ -142,7 +145,7 @@ class Fleet:
         if device.scenario == "old_client":
             message = f"{COLLECT} is supported on client version {_MINIMUM_CLIENT} and above"
             raise ApiError(400, "ClientVersionNotSupported", message)
-        if device.onboarding_status.lower() != "onboarded":
+        if not device.onboarded:
             raise ApiError(400, "BadRequest", f"Machine {device.id} is not onboarded")
         for action in self._actions_of.get(device.id, []):
             if action.type == COLLECT and action.status(now) in ACTIVE:

@@ -124,6 +124,20 @@ class QueryError(ApiError):
         return json_reply(400, {"error": {"code": "", "message": self.message, "details": []}}, error_code="ODataError")
 
 
+class IncompatibleTypes(QueryError):
+    """The library's words for a comparison of two types; no capture is known, so the code is the documented one."""
+
+    def __init__(self, left: str, right: str) -> None:
+        super().__init__(
+            f"A binary operator with incompatible types was detected. Found operand types '{left}' and '{right}' for "
+            "operator kind 'Equal'."
+        )
+
+    def reply(self) -> Reply:
+        body = {"error": {"code": "ODataError", "message": self.message, "target": str(uuid.uuid4())}}
+        return json_reply(400, body, error_code="ODataError")
+
+
 def gateway_error(status: int = 504, title: str = "Gateway Time-out") -> Reply:
     """What stands before the service speaks HTML, not the API's error shape."""
     page = f"<html><head><title>{status} {title}</title></head><body><h1>{status} {title}</h1></body></html>"

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .messages import ApiError, QueryError
+from .messages import ApiError, IncompatibleTypes, QueryError
 from .timestamps import parse_utc
 
-Kind = Literal["string", "date", "number", "collection"]
+# "folded" is a string whose comparison ignores case.
+Kind = Literal["string", "folded", "guid", "date", "number", "collection"]
 Row = Mapping[str, Any]
 Predicate = Callable[[Row], bool]
 
@@ -25,7 +26,7 @@ MACHINE_PROPERTIES: dict[str, Kind] = {
     "id": "string",
     "version": "string",
     "deviceValue": "string",
-    "aadDeviceId": "string",
+    "aadDeviceId": "guid",
     "machineTags": "collection",
     "lastSeen": "date",
     "exposureLevel": "string",
@@ -47,11 +48,13 @@ ACTION_PROPERTIES: dict[str, Kind] = {
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^']|'')*')"
+    r"|(?P<guid>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![\w-])"
     r"|(?P<date>\d{4}-\d{2}-\d{2}(?:T[\d:.]+)?Z)"
     r"|(?P<number>-?\d+)(?![\w.:-])"
     r"|(?P<word>[A-Za-z_]\w*)"
     r"|(?P<mark>[(),/:]))"
 )
+_EDM = {"string": "Edm.String", "guid": "Edm.Guid", "date": "Edm.DateTimeOffset", "number": "Edm.Int32"}
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": lambda left, right: left == right,
     "ne": lambda left, right: left != right,
@@ -118,6 +121,8 @@ class _Parser:
         self._expect(",")
         prefix = _unquoted(self._next("string").text)
         self._expect(")")
+        if self._properties[name] == "folded":
+            return lambda row: (row[name] or "").lower().startswith(prefix.lower())
         return lambda row: (row[name] or "").startswith(prefix)
 
     def _any(self, name: str) -> Predicate:
@@ -142,9 +147,12 @@ class _Parser:
         compare = _COMPARISONS.get(operator)
         if compare is None:
             raise _syntax(f"'{operator}' is not an operator")
-        if kind == "collection" or (kind == "string" and operator not in ("eq", "ne")):
+        if kind == "collection" or (kind in ("string", "folded", "guid") and operator not in ("eq", "ne")):
             raise QueryError(f"The operator '{operator}' is not supported on property '{name}'.")
-        literal = self._next(kind).text
+        literal = self._literal(kind)
+        if kind in ("folded", "guid"):
+            folded = (literal if kind == "guid" else _unquoted(literal)).lower()
+            return lambda row: compare((row[name] or "").lower(), folded)
         if kind == "string":
             text = _unquoted(literal)
             return lambda row: compare(row[name], text)
@@ -156,6 +164,14 @@ class _Parser:
         except ValueError as error:
             raise QueryError(f"'{literal}' is not a date.") from error
         return lambda row: compare(parse_utc(row[name]), moment)
+
+    def _literal(self, kind: Kind) -> str:
+        """A Guid and a String are different types, and the library says so; other mismatches end at the parser."""
+        wanted = "string" if kind == "folded" else kind
+        found = self._tokens[self._at].kind if self._at < len(self._tokens) else ""
+        if found != wanted and {found, wanted} == {"guid", "string"}:
+            raise IncompatibleTypes(_EDM[wanted], _EDM[found])
+        return self._next(wanted).text
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes

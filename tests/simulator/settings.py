@@ -52,6 +52,12 @@ class Settings:
     next_link_bug: Literal["", "lost_filter", "loop"] = ""
     # 0: no limit, none is documented. 100 is the default of the OData library whose error texts the service shows.
     filter_nodes: int = 0
+    # How the service types aadDeviceId, and the id of a machine action, in a filter: True is a Guid, written without
+    # quotes; False is a text, written with them. What is written the other way is refused.
+    guid_literals: bool = True
+    action_id_guid: bool = False
+    # Whether computerDnsName is compared with its case, in filters and in the path of one machine.
+    case_sensitive_names: bool = True
 
     # Two readings of the documentation that would make the usual pair of permissions insufficient.
     link_needs_read_write: bool = False

@@ -42,7 +42,7 @@ def test_collect_makes_an_action_with_every_key(start: Start) -> None:
         "CollectInvestigationPackage",
         "Alert 1234",
     )
-    assert body["computerDnsName"] == "pc01.contoso.com"
+    assert body["computerDnsName"] == "PC01.contoso.com"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", body["creationDateTimeUtc"])
     assert response.headers["OData-Version"] == "4.0"
 
@@ -194,7 +194,7 @@ def test_a_machine_has_every_key_and_is_found_by_id_and_name(start: Start) -> No
 
 
 def test_one_name_can_be_two_machines(start: Start) -> None:
-    first, second = Device("pc01.contoso.com"), Device("PC01.contoso.com", last_seen=9e5, health_status="Inactive")
+    first, second = Device("pc01.contoso.com"), Device("pc01.contoso.com", last_seen=9e5, health_status="Inactive")
     client = Client(start(first, second))
     assert first.id != second.id and first.ip != second.ip and first.aad_device_id != second.aad_device_id
     rows = client.get("/api/machines", params={"$filter": "computerDnsName eq 'pc01.contoso.com'"}).json()["value"]
@@ -367,3 +367,70 @@ def test_the_log_names_what_was_called(start: Start) -> None:
     assert entries[3].query == {"$top": "1"}
     simulator.reset_log()
     assert simulator.requests == []
+
+
+# Identifiers and names
+
+
+def _filter(client: Client, path: str, text: str) -> Any:
+    return client.get(path, params={"$filter": text})
+
+
+def test_an_entra_device_id_is_a_guid(start: Start) -> None:
+    device = Device("pc01")
+    client = Client(start(device, Device("pc02")))
+    found = _filter(client, "/api/machines", f"aadDeviceId eq {device.aad_device_id}").json()["value"]
+    assert [row["computerDnsName"] for row in found] == ["pc01"]
+    refused = _filter(client, "/api/machines", f"aadDeviceId eq '{device.aad_device_id}' or computerDnsName eq 'pc02'")
+    assert error_of(refused) == (400, "ODataError")
+    assert "incompatible types" in refused.json()["error"]["message"]
+    assert "'Edm.Guid' and 'Edm.String'" in refused.json()["error"]["message"]
+
+
+def test_an_entra_device_id_may_be_typed_as_text(start: Start) -> None:
+    device = Device("pc01")
+    client = Client(start(device, guid_literals=False))
+    assert len(_filter(client, "/api/machines", f"aadDeviceId eq '{device.aad_device_id}'").json()["value"]) == 1
+    refused = _filter(client, "/api/machines", f"aadDeviceId eq {device.aad_device_id}")
+    assert error_of(refused) == (400, "ODataError") and "'Edm.String' and 'Edm.Guid'" in refused.text
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_the_id_of_an_action_is_a_text_or_a_guid(start: Start, typed: bool) -> None:
+    simulator = start(Device("pc01", "recent"), action_id_guid=typed)
+    client, action_id = Client(simulator), simulator.actions[0]["id"]
+    forms = {False: f"id eq '{action_id}'", True: f"id eq {action_id}"}
+    assert len(_filter(client, "/api/machineactions", forms[typed]).json()["value"]) == 1
+    assert error_of(_filter(client, "/api/machineactions", forms[not typed])) == (400, "ODataError")
+
+
+@pytest.mark.parametrize(("sensitive", "found"), [(True, []), (False, ["C-Lab-31"])])
+def test_a_name_is_kept_as_it_was_recorded(start: Start, sensitive: bool, found: list[str]) -> None:
+    client = Client(start(Device("C-Lab-31"), case_sensitive_names=sensitive))
+    assert client.names("/api/machines") == ["C-Lab-31"]
+    for spelling, expected in (("C-Lab-31", ["C-Lab-31"]), ("c-lab-31", found)):
+        assert client.names("/api/machines", **{"$filter": f"computerDnsName eq '{spelling}'"}) == expected
+        assert client.names("/api/machines", **{"$filter": f"startswith(computerDnsName,'{spelling[:5]}')"}) == expected
+        assert client.get(f"/api/machines/{spelling}").status_code == (200 if expected else 404)
+
+
+def test_two_spellings_of_a_name_are_two_records(start: Start) -> None:
+    simulator = start(Device("PC042.contoso.com"), Device("pc042.contoso.com", health_status="Inactive"))
+    assert len({device.id for device in simulator.fleet.devices}) == 2
+
+
+def test_a_bare_name_is_not_found_by_its_full_name(start: Start) -> None:
+    client = Client(start(Device("pc01")))
+    for text in ("computerDnsName eq 'pc01.contoso.com'", "startswith(computerDnsName,'pc01.')"):
+        assert client.names("/api/machines", **{"$filter": text}) == []
+    assert client.get("/api/machines/pc01.contoso.com").status_code == 404
+
+
+@pytest.mark.parametrize("status", ["CanBeOnboarded", "Unsupported", "InsufficientInfo"])
+def test_what_is_not_onboarded_cannot_be_collected_from(start: Start, status: str) -> None:
+    device = Device("printer", onboarding_status=status)
+    client = Client(start(device))
+    row = client.get(f"/api/machines/{device.id}").json()
+    assert (row["onboardingStatus"], row["healthStatus"], row["agentVersion"]) == (status, None, None)
+    assert error_of(client.collect(device)) == (400, "BadRequest")
+    assert client.names("/api/machines", **{"$filter": "onboardingStatus eq 'Onboarded'"}) == []

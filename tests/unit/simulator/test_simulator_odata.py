@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.messages import QueryError
+from simulator.messages import IncompatibleTypes, QueryError
 from simulator.odata import ACTION_PROPERTIES, MACHINE_PROPERTIES, parse_filter
 
 ROW: dict[str, Any] = {
@@ -44,7 +44,7 @@ def fits(text: str, **changes: Any) -> bool:
         "machineTags/any(t:t eq 'o''brien')",
         "healthStatus eq 'Active' and (id eq 'x' or lastIpAddress eq '10.0.0.1')",
         "id eq 'x' and id eq 'y' or healthStatus eq 'Active'",
-        "aadDeviceId ne 'x'",
+        "aadDeviceId ne d78dc223-1f0a-4b0e-9c55-2d1f6a3b4c5d",
     ],
 )
 def test_what_is_understood_and_true(text: str) -> None:
@@ -89,6 +89,11 @@ def test_what_is_understood_and_false(text: str) -> None:
         'computerDnsName eq "pc01"',
         "computerDnsName gt 'a'",
         "aadDeviceId eq null",
+        "aadDeviceId eq 'd78dc223-1f0a-4b0e-9c55-2d1f6a3b4c5d'",
+        "aadDeviceId gt d78dc223-1f0a-4b0e-9c55-2d1f6a3b4c5d",
+        "aadDeviceId eq d78dc223",
+        "computerDnsName eq d78dc223-1f0a-4b0e-9c55-2d1f6a3b4c5d",
+        "lastSeen gt d78dc223-1f0a-4b0e-9c55-2d1f6a3b4c5d",
         "lastSeen gt '2026-01-01Z'",
         "lastSeen gt 2026-01-01",
         "lastSeen gt 2026-01-01T00:00:00+00:00",
@@ -109,6 +114,24 @@ def test_what_is_understood_and_false(text: str) -> None:
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(QueryError):
         parse_filter(text, MACHINE_PROPERTIES)
+
+
+GUID = "d78dc223-1f0a-4b0e-9c55-2d1f6a3b4c5d"
+
+
+def test_a_guid_is_written_without_quotes_and_has_no_case() -> None:
+    assert fits(f"aadDeviceId eq {GUID}", aadDeviceId=GUID)
+    assert fits(f"aadDeviceId eq {GUID.upper()} or id eq 'x'", aadDeviceId=GUID)
+    assert not fits(f"aadDeviceId eq {GUID}")
+    with pytest.raises(IncompatibleTypes, match="'Edm.Guid' and 'Edm.String'"):
+        fits(f"id eq 'x' or aadDeviceId eq '{GUID}'")
+
+
+def test_names_can_be_compared_without_case() -> None:
+    parse = parse_filter(
+        "computerDnsName eq 'c-lab-31' and startswith(computerDnsName,'c-L')", {"computerDnsName": "folded"}
+    )
+    assert parse({"computerDnsName": "C-Lab-31"}) and not parse({"computerDnsName": "C-Lab-32"})
 
 
 def test_each_endpoint_has_its_own_properties() -> None:

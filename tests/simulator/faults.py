@@ -6,25 +6,43 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import hostile
 from .messages import ApiError, Call, Content, Handler, Reply, gateway_error, json_reply, text_reply
 
+_OAUTH_ENDPOINTS = ("token", "devicecode", "discovery", "managed_identity", "userrealm", "keys")
+
+# Every kind with its arguments.
 KINDS = {
     "status": ("status", "code", "message", "retry_after", "body"),
     "status_after": ("status", "code", "message", "retry_after", "body"),
     "reset": (),
     "reset_after": (),
     "truncate": (),
-    "drip": ("seconds",),
+    "drip": ("seconds", "byte_seconds", "head"),
     "hang": ("seconds",),
     "hang_after": ("seconds",),
     "garbage": (),
     "wrong_shape": ("body",),
+    "field": ("name", "value"),
+    "without": ("names",),
     "unknown_status": ("word",),
     "unauthorized": (),
+    "gateway": ("status", "form"),
+    "block_page": ("status",),
+    "headers": ("headers", "status"),
+    "bomb": ("size", "status"),
+    "deep": ("depth", "status"),
+    "gzip": (),
+    "redirect": ("to", "status"),
+    "echo": ("status", "encoding", "pad"),
+    "link_in_error": ("status",),
+    "other_machine": ("other",),
 }
+_NEEDED = {"field": ("name", "value"), "without": ("names",), "headers": ("headers",), "other_machine": ("other",)}
 
 
 @dataclass
@@ -39,6 +57,8 @@ class Fault:
     args: dict[str, Any] = field(default_factory=dict)
     struck: int = 0
     done: bool = False
+    # Every form in which it has given a secret back.
+    echoed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -46,6 +66,13 @@ class Fault:
         unknown = set(self.args) - set(KINDS[self.kind])
         if unknown:
             raise ValueError(f"a fault of kind {self.kind} has no argument {', '.join(sorted(unknown))}")
+        missing = set(_NEEDED.get(self.kind, ())) - set(self.args)
+        if missing:
+            raise ValueError(f"a fault of kind {self.kind} needs the argument {', '.join(sorted(missing))}")
+        if self.args.get("form", "text") not in hostile.GATEWAY_PAGES:
+            raise ValueError(f"form is one of {', '.join(hostile.GATEWAY_PAGES)}")
+        if self.args.get("encoding", "all") not in ("all", *hostile.ENCODINGS):
+            raise ValueError(f"encoding is all, or one of {', '.join(hostile.ENCODINGS)}")
 
     def strikes(self, endpoint: str, machine_id: str) -> bool:
         if self.done or self.endpoint not in ("any", endpoint) or self.machine_id not in ("", machine_id):
@@ -59,59 +86,178 @@ class Fault:
 
     def apply(self, work: Handler, call: Call) -> Reply:
         """The reply, with or without the work having been done."""
-        if self.kind == "status":
-            return self._status()
-        if self.kind == "garbage":
-            return text_reply(200, '{"value": [{"id": "', "application/json; charset=utf-8")
-        if self.kind == "wrong_shape":
-            return json_reply(200, self.args.get("body", ["unexpected"]))
-        if self.kind == "unauthorized":
-            return unauthorized("The token was revoked").reply()
-        if self.kind == "reset":
-            return Reply(0, Content([]), closed=True)
+        if self.kind in _INSTEAD:
+            return _INSTEAD[self.kind](self, call)
+        if self.kind == "other_machine":
+            return work(replace(call, parts=(str(self.args["other"]), *call.parts[1:])))
         reply = work(call)
-        if self.kind == "status_after":
-            return self._status()
-        if self.kind == "reset_after":
-            reply.closed = True
-        elif self.kind == "truncate":
-            reply.cut = True
-        elif self.kind == "drip":
-            reply.seconds = float(self.args.get("seconds", 3.0))
-        elif self.kind == "hang_after":
-            reply.delay = float(self.args.get("seconds", 30.0))
-        elif self.kind == "unknown_status":
-            return self._unknown_status(reply)
-        return reply
+        return _AFTER[self.kind](self, reply) if self.kind in _AFTER else reply
 
     @property
     def delay_before(self) -> float:
         return float(self.args.get("seconds", 30.0)) if self.kind == "hang" else 0.0
 
-    def _status(self) -> Reply:
-        status = int(self.args.get("status", 503))
-        if "body" in self.args:
-            reply = text_reply(status, str(self.args["body"]), "text/html", str(status))
-        elif "code" in self.args:
-            reply = ApiError(status, str(self.args["code"]), str(self.args.get("message", ""))).reply()
-        else:
-            reply = gateway_error(status, "Service Unavailable")
-        if "retry_after" in self.args:
-            reply.headers["Retry-After"] = str(self.args["retry_after"])
-        return reply
+    def number(self, name: str, default: float) -> float:
+        return float(self.args.get(name, default))
 
-    def _unknown_status(self, reply: Reply) -> Reply:
-        if reply.status >= 300:
-            return reply
-        body = json.loads(reply.text())
-        for entity in body.get("value", [body]):
-            entity["status"] = self.args.get("word", "Hibernating")
-        return json_reply(reply.status, body, reply.headers)
+    def status(self, default: int) -> int:
+        return int(self.args.get("status", default))
+
+
+# Instead of the work
+
+
+def _status(fault: Fault, call: Call | None = None) -> Reply:
+    status = fault.status(503)
+    if "body" in fault.args:
+        reply = text_reply(status, str(fault.args["body"]), "text/html", str(status))
+    elif "code" in fault.args:
+        reply = ApiError(status, str(fault.args["code"]), str(fault.args.get("message", ""))).reply()
+    else:
+        reply = gateway_error(status, "Service Unavailable")
+    if "retry_after" in fault.args:
+        reply.headers["Retry-After"] = str(fault.args["retry_after"])
+    return reply
+
+
+def _redirect(fault: Fault, call: Call) -> Reply:
+    status = fault.status(302)
+    reply = text_reply(status, "", "text/html", str(status))
+    reply.headers["Location"] = str(fault.args.get("to", f"https://elsewhere.invalid{call.target}"))
+    return reply
+
+
+def _echo(fault: Fault, call: Call) -> Reply:
+    encoding = fault.args.get("encoding", "all")
+    encodings = hostile.ENCODINGS if encoding == "all" else (encoding,)
+    oauth = call.entry.endpoint in _OAUTH_ENDPOINTS
+    reply, words = hostile.echo(call, encodings, fault.status(400), int(fault.number("pad", 0)), oauth)
+    fault.echoed |= words
+    return reply
+
+
+_INSTEAD: dict[str, Callable[[Fault, Call], Reply]] = {
+    "status": _status,
+    "garbage": lambda fault, call: text_reply(200, '{"value": [{"id": "', "application/json; charset=utf-8"),
+    "wrong_shape": lambda fault, call: json_reply(200, fault.args.get("body", ["unexpected"])),
+    "unauthorized": lambda fault, call: unauthorized("The token was revoked").reply(),
+    "reset": lambda fault, call: Reply(0, Content([]), closed=True),
+    "gateway": lambda fault, call: hostile.gateway_page(fault.args.get("form", "text"), fault.status(404)),
+    "block_page": lambda fault, call: text_reply(fault.status(200), hostile.BLOCK_PAGE, "text/html; charset=utf-8"),
+    "bomb": lambda fault, call: hostile.bomb(int(fault.number("size", 400 * 1024 * 1024)), fault.status(200)),
+    "deep": lambda fault, call: hostile.nest(int(fault.number("depth", 200_000)), fault.status(200)),
+    "redirect": _redirect,
+    "echo": _echo,
+}
+
+
+# After the work
+
+
+def _reset_after(fault: Fault, reply: Reply) -> Reply:
+    reply.closed = True
+    return reply
+
+
+def _truncate(fault: Fault, reply: Reply) -> Reply:
+    reply.cut = True
+    return reply
+
+
+def _drip(fault: Fault, reply: Reply) -> Reply:
+    """byte_seconds: one byte every so many; head: the status line and the headers come as slowly."""
+    if "byte_seconds" in fault.args:
+        reply.byte_seconds = fault.number("byte_seconds", 0.5)
+        reply.raw = bool(fault.args.get("head", False))
+    else:
+        reply.seconds = fault.number("seconds", 3.0)
+    return reply
+
+
+def _hang_after(fault: Fault, reply: Reply) -> Reply:
+    reply.delay = fault.number("seconds", 30.0)
+    return reply
+
+
+def _headers(fault: Fault, reply: Reply) -> Reply:
+    """Written as they are given, in Latin-1, and whatever HTTP thinks of them; null takes one away."""
+    for name, value in fault.args["headers"].items():
+        reply.headers = {known: text for known, text in reply.headers.items() if known.lower() != name.lower()}
+        if value is not None:
+            reply.headers[name] = str(value)
+    reply.without = tuple(name.lower() for name, value in fault.args["headers"].items() if value is None)
+    reply.status = fault.status(reply.status)
+    reply.raw = True
+    return reply
+
+
+def _json_of(reply: Reply) -> Any:
+    if reply.status >= 300 or "json" not in reply.headers.get("Content-Type", ""):
+        return None
+    return json.loads(reply.text())
+
+
+def _unknown_status(fault: Fault, reply: Reply) -> Reply:
+    body = _json_of(reply)
+    if body is None:
+        return reply
+    for entity in body.get("value", [body]):
+        entity["status"] = fault.args.get("word", "Hibernating")
+    return json_reply(reply.status, body, reply.headers)
+
+
+def _field(fault: Fault, reply: Reply) -> Reply:
+    """The value of one field, in every row that has it, else in the body itself."""
+    body, name = _json_of(reply), fault.args["name"]
+    if body is None:
+        return reply
+    rows = body.get("value") if isinstance(body.get("value"), list) else []
+    for entity in [row for row in rows if isinstance(row, dict) and name in row] or [body]:
+        entity[name] = fault.args["value"]
+    return json_reply(reply.status, body, reply.headers)
+
+
+def _without(fault: Fault, reply: Reply) -> Reply:
+    body = _json_of(reply)
+    if body is None:
+        return reply
+    rows = body.get("value") if isinstance(body.get("value"), list) else []
+    for entity in (body, *rows):
+        for name in fault.args["names"]:
+            entity.pop(name, None)
+    return json_reply(reply.status, body, reply.headers)
+
+
+def _link_in_error(fault: Fault, reply: Reply) -> Reply:
+    body = _json_of(reply)
+    if body is None:
+        return reply
+    message = f"The package at {body.get('value')} cannot be given out now"
+    return ApiError(fault.status(400), "BadRequest", message).reply()
+
+
+_AFTER: dict[str, Callable[[Fault, Reply], Reply]] = {
+    "status_after": lambda fault, reply: _status(fault),
+    "reset_after": _reset_after,
+    "truncate": _truncate,
+    "drip": _drip,
+    "hang_after": _hang_after,
+    "headers": _headers,
+    "unknown_status": _unknown_status,
+    "field": _field,
+    "without": _without,
+    "link_in_error": _link_in_error,
+    "gzip": lambda fault, reply: hostile.zipped(reply),
+}
 
 
 class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+
+    @property
+    def echoed(self) -> set[str]:
+        return {form for fault in list(self._faults) for form in fault.echoed}
 
     def add(self, fault: Fault) -> None:
         self._faults.append(fault)

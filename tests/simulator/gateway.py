@@ -9,16 +9,18 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 
 from aiohttp import web
 
 from .faults import Faults
 from .fleet import Fleet
-from .messages import ApiError, Call, Content, Handler, LoggedRequest, Reply, not_found
+from .messages import ApiError, Call, Handler, LoggedRequest, Reply, not_found
 from .settings import Clock
 
 MAX_URL = 8_000
 _DRIP_STEPS = 20
+_MOST_UNSENT = 4 * 1024 * 1024
 _CONTROL = "/_simulator/"
 
 
@@ -36,8 +38,17 @@ def routes(table: list[tuple[str, str, str, Handler]], tls: bool = True) -> list
 
 
 class Gateway:
-    def __init__(self, table: list[Route], fleet: Fleet, faults: Faults, clock: Clock, base: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        table: list[Route],
+        fleet: Fleet,
+        faults: Faults,
+        clock: Clock,
+        base: Callable[[], str],
+        date_skew: float = 0.0,
+    ) -> None:
         self._table, self._fleet, self._faults, self._clock, self._base = table, fleet, faults, clock, base
+        self._date_skew = date_skew
         self.requests: list[LoggedRequest] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -78,6 +89,8 @@ class Gateway:
         reply = work(call) if fault is None else fault.apply(work, call)
         entry.error_code = reply.error_code
         await asyncio.sleep(reply.delay)
+        if reply.lacks("date"):
+            reply.headers["Date"] = formatdate(self._clock() + self._date_skew, usegmt=True)
         return await _deliver(request, reply, entry)
 
     def _match(self, request: web.Request) -> tuple[Route | None, tuple[str, ...]]:
@@ -113,7 +126,10 @@ async def _deliver(request: web.Request, reply: Reply, entry: LoggedRequest) -> 
             request.transport.abort()
         return web.Response()
     entry.status = reply.status
-    if reply.status == 200 and "json" in reply.headers.get("Content-Type", "") and not (reply.cut or reply.seconds):
+    if reply.raw:
+        await _deliver_raw(request, reply)
+        return web.Response()
+    if _compressible(reply):
         # As the service does, for those who accept it.
         response: web.StreamResponse = web.Response(
             status=reply.status, headers=reply.headers, body=b"".join(reply.content.chunks())
@@ -126,7 +142,7 @@ async def _deliver(request: web.Request, reply: Reply, entry: LoggedRequest) -> 
     await response.prepare(request)
     stop = reply.start + (reply.length // 2 if reply.cut else reply.length)
     try:
-        await _write(response, reply.content, reply.start, stop, reply.seconds)
+        await _write(response, reply, stop)
     except ConnectionError:
         return response
     if reply.cut:
@@ -138,13 +154,46 @@ async def _deliver(request: web.Request, reply: Reply, entry: LoggedRequest) -> 
     return response
 
 
-async def _write(response: web.StreamResponse, content: Content, start: int, stop: int, seconds: float) -> None:
-    if seconds <= 0:
+def _compressible(reply: Reply) -> bool:
+    plain = not (reply.cut or reply.seconds or reply.byte_seconds or "Content-Encoding" in reply.headers)
+    return plain and reply.status == 200 and "json" in reply.headers.get("Content-Type", "")
+
+
+async def _write(response: web.StreamResponse, reply: Reply, stop: int) -> None:
+    start, content, length = reply.start, reply.content, stop - reply.start
+    if reply.byte_seconds > 0:
+        step, pause = 1, reply.byte_seconds
+    elif reply.seconds > 0 and length > 0:
+        step = max(1, length // _DRIP_STEPS)
+        pause = reply.seconds * step / length
+    else:
         for chunk in content.chunks(start, stop):
             await response.write(chunk)
         return
-    step = max(1, (stop - start) // _DRIP_STEPS)
     for at in range(start, stop, step):
         for chunk in content.chunks(at, min(at + step, stop)):
             await response.write(chunk)
-        await asyncio.sleep(seconds * step / (stop - start))
+        await asyncio.sleep(pause)
+
+
+async def _deliver_raw(request: web.Request, reply: Reply) -> None:
+    """The head as it was asked for, the body, and then the connection is closed."""
+    transport = request.transport
+    if transport is None:
+        return
+    headers = dict(reply.headers)
+    if reply.lacks("content-length"):
+        headers["Content-Length"] = str(reply.length)
+    lines = [f"HTTP/1.1 {reply.status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
+    head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace")
+    parts: list[bytes | memoryview] = [head, *reply.content.chunks(reply.start, reply.stop)]
+    for part in parts:
+        step = 1 if reply.byte_seconds > 0 else max(1, len(part))
+        for at in range(0, len(part), step):
+            if transport.is_closing():
+                return
+            transport.write(part[at : at + step])
+            await asyncio.sleep(reply.byte_seconds)
+            while transport.get_write_buffer_size() > _MOST_UNSENT and not transport.is_closing():
+                await asyncio.sleep(0.01)
+    transport.close()

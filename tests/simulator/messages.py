@@ -83,10 +83,19 @@ class Reply:
     cut: bool = False
     seconds: float = 0.0
     delay: float = 0.0
+    # Seconds from one byte to the next.
+    byte_seconds: float = 0.0
+    # Written past the HTTP library, which would refuse or mend such headers; without: names that are left out.
+    raw: bool = False
+    without: tuple[str, ...] = ()
 
     @property
     def length(self) -> int:
         return (self.content.size if self.stop is None else self.stop) - self.start
+
+    def lacks(self, header: str) -> bool:
+        """Whether a header is neither there nor left out on purpose."""
+        return header not in self.without and header not in {name.lower() for name in self.headers}
 
     def text(self) -> str:
         return b"".join(self.content.chunks(self.start, self.stop)).decode()

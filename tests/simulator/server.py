@@ -64,7 +64,8 @@ class Simulator:
         **settings: Any,
     ) -> None:
         self.settings = Settings(**settings)
-        self.clock = clock or steady_clock()
+        true_time, skew = clock or steady_clock(), self.settings.clock_skew
+        self.clock = (lambda: true_time() + skew) if skew else true_time
         self._own_state_dir = state_dir is None
         self.state_dir = Path(state_dir or tempfile.mkdtemp(prefix="simulator-"))
         self.state_dir.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,9 @@ class Simulator:
             *routes(self.entra.routes()),
             *routes(self.managed_identity.routes(), tls=False),
         ]
-        self._gateway = Gateway(table, self.fleet, self.faults, self.clock, lambda: self.api_url)
+        self._gateway = Gateway(
+            table, self.fleet, self.faults, self.clock, lambda: self.api_url, self.settings.date_skew
+        )
         self._write_credentials()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -196,7 +199,8 @@ class Simulator:
 
     @property
     def secrets(self) -> set[str]:
-        return set(self.tokens.secrets)
+        """Whatever was given out, received, or repeated in another encoding."""
+        return self.tokens.secrets | self.faults.echoed
 
     def accepted_starts(self) -> dict[str, int]:
         return dict(self.fleet.starts)

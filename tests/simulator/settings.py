@@ -30,6 +30,10 @@ class Settings:
     tenant_name: str = "contoso.onmicrosoft.com"
     audience: str = AUDIENCE
 
+    # Seconds by which the header Date is ahead of the service's clock, and the service's clock of the true time.
+    date_skew: float = 0.0
+    clock_skew: float = 0.0
+
     minute: float = 60.0
     hour: float = 3600.0
     # Endpoint name to (calls a minute, calls an hour), over the documented limits.

@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
+import gzip
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
 
 from simulator import KINDS, Device, Simulator
 from simulator.testing import Client, FakeClock, error_of
+from simulator.timestamps import parse_utc
 
 Start = Callable[..., Simulator]
 
@@ -135,6 +139,211 @@ def test_unauthorized(simulator: Simulator, client: Client) -> None:
     assert client.get("/api/machines").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "content_type"),
+    [
+        ("text", "default backend - 404", "text/plain; charset=utf-8"),
+        ("empty", "", ""),
+        ("json", '{"statusCode":404,"message":"Resource not found"}', "application/json; charset=utf-8"),
+    ],
+)
+def test_gateway(simulator: Simulator, client: Client, form: str, text: str, content_type: str) -> None:
+    simulator.add_fault("any", "gateway", form=form)
+    response = client.get("/api/machines")
+    assert (response.status_code, response.text) == (404, text)
+    assert response.headers.get("Content-Type", "").startswith(content_type)
+    assert bool(content_type) or response.headers.get("Content-Type") in (None, "application/octet-stream")
+    assert client.get("/api/machines").status_code == 200
+
+
+def test_other_machine(start: Start) -> None:
+    asked, other = Device("pc01"), Device("pc02")
+    simulator = start(asked, other)
+    simulator.add_fault("collect", "other_machine", other=other.id)
+    body = Client(simulator).collect(asked).json()
+    assert (body["machineId"], body["computerDnsName"]) == (other.id, "pc02")
+    assert simulator.accepted_starts() == {other.id: 1}
+    assert simulator.requests[0].machine_id == asked.id
+
+
+@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize("endpoint", ["token", "machines", "download"])
+def test_drip_of_single_bytes(
+    simulator: Simulator, client: Client, device: Device, clock: FakeClock, endpoint: str, head: bool
+) -> None:
+    action_id = client.collect(device).json()["id"]
+    clock.advance(10)
+    url = client.link(action_id) if endpoint == "download" else simulator.api_url + "/api/machines"
+    simulator.add_fault(endpoint, "drip", byte_seconds=0.02, head=head)
+    began = time.monotonic()
+    if endpoint == "token":
+        response = client.session.post(f"{simulator.login_url}/{simulator.tenant}/oauth2/v2.0/token", stream=True)
+    else:
+        response = client.session.get(url, headers=client.headers, stream=True)
+    assert (time.monotonic() - began > 1) is head
+    for _number in range(20):
+        assert len(response.raw.read(1)) == 1
+    assert time.monotonic() - began > 0.3
+    response.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "²"},
+        {"Content-Range": "bytes 0-" + "9" * 5000 + "/*"},
+        {"Retry-After": "1e9"},
+        {"Retry-After": "nan", "X-Other": "-1"},
+        {"Date": None, "Content-Type": None},
+        {"date": "Thu, 01 Jan 1970 00:00:00 GMT"},
+    ],
+)
+def test_headers(simulator: Simulator, client: Client, headers: dict[str, str | None]) -> None:
+    simulator.add_fault("machines", "headers", headers=headers, status=206)
+    response = client.get("/api/machines")
+    assert response.status_code == 206
+    for name, value in headers.items():
+        assert response.headers.get(name) == value
+    assert len(response.json()["value"]) == 1
+    assert client.get("/api/machines").status_code == 200
+
+
+def test_bomb(simulator: Simulator, client: Client) -> None:
+    simulator.add_fault("machines", "bomb", size=50 * 1024 * 1024)
+    simulator.add_fault("machines", "bomb")
+    response = client.session.get(simulator.api_url + "/api/machines", headers=client.headers, stream=True)
+    packed = response.raw.read(decode_content=False)
+    assert len(packed) < 200_000
+    assert gzip.decompress(packed) == b'{"value":[' + b" " * 50 * 1024 * 1024 + b"]}"
+    response = client.session.get(simulator.api_url + "/api/machines", headers=client.headers, stream=True)
+    assert len(response.raw.read(decode_content=False)) < 1_000_000
+    assert response.headers["Content-Encoding"] == "gzip"
+
+
+def test_deep(simulator: Simulator, client: Client) -> None:
+    simulator.add_fault("any", "deep", depth=100_000, count=2)
+    assert client.get("/api/machines").text.count("[") == 100_000
+    with pytest.raises(RecursionError):
+        client.get("/api/machines").json()
+
+
+def test_field(simulator: Simulator, client: Client, device: Device) -> None:
+    simulator.add_fault("machines", "field", name="machineTags", value=7)
+    simulator.add_fault("machine", "field", name="id", value=None)
+    simulator.add_fault("token", "field", name="expires_in", value="soon")
+    assert client.get("/api/machines").json()["value"][0]["machineTags"] == 7
+    assert client.get(f"/api/machines/{device.id}").json()["id"] is None
+    assert _sign_in(simulator, client).json()["expires_in"] == "soon"
+
+
+def _sign_in(simulator: Simulator, client: Client, **changes: str) -> requests.Response:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": simulator.client_id,
+        "client_secret": simulator.client_secret,
+        "scope": f"{simulator.audience}/.default",
+    }
+    return client.session.post(f"{simulator.login_url}/{simulator.tenant}/oauth2/v2.0/token", {**form, **changes})
+
+
+def test_without(simulator: Simulator, client: Client, device: Device) -> None:
+    simulator.add_fault("discovery", "without", names=["authorization_endpoint"])
+    simulator.add_fault("machines", "without", names=["lastSeen"])
+    facts = client.get(f"/{simulator.tenant}/v2.0/.well-known/openid-configuration").json()
+    assert "authorization_endpoint" not in facts and "token_endpoint" in facts
+    assert "lastSeen" not in client.get("/api/machines").json()["value"][0]
+
+
+def test_redirect(simulator: Simulator, client: Client) -> None:
+    simulator.add_fault("machines", "redirect")
+    simulator.add_fault("machines", "redirect", to="http://127.0.0.1:1/", status=307)
+    first, second = (client.get("/api/machines", allow_redirects=False) for _number in range(2))
+    assert (first.status_code, first.headers["Location"]) == (302, "https://elsewhere.invalid/api/machines")
+    assert (second.status_code, second.headers["Location"]) == (307, "http://127.0.0.1:1/")
+
+
+SECRET = 'p+w/="<&> ü~secret'
+
+
+@pytest.mark.parametrize(
+    ("encoding", "form"),
+    [
+        ("raw", SECRET),
+        ("json", "p\\u002Bw\\u002F\\u003D\\u0022\\u003C\\u0026\\u003E\\u0020\\u00FC\\u007Esecret"),
+        ("base64", base64.b64encode(SECRET.encode()).decode()),
+        ("percent", "p%2Bw%2F%3D%22%3C%26%3E%20%C3%BC~secret"),
+        ("html", "p+w/=&quot;&lt;&amp;&gt; ü~secret"),
+        ("html_numbers", "p&#43;w&#47;&#61;&#34;&#60;&#38;&#62;&#32;&#252;&#126;secret"),
+    ],
+)
+def test_echo(simulator: Simulator, client: Client, encoding: str, form: str) -> None:
+    simulator.add_fault("token", "echo", encoding=encoding, status=401, pad=100)
+    response = _sign_in(simulator, client, client_secret=SECRET)
+    assert response.status_code == 401
+    assert form in response.json()["error_description"][100:]
+    if " " not in form:
+        assert form in simulator.secrets
+
+
+def test_echo_of_a_bearer(simulator: Simulator, client: Client) -> None:
+    simulator.add_fault("machines", "echo")
+    response = client.get("/api/machines")
+    token = client.headers["Authorization"].partition(" ")[2]
+    assert error_of(response) == (400, "BadRequest")
+    assert token in response.json()["error"]["message"] and token in response.json()["error"]["target"]
+    assert base64.b64encode(token.encode()).decode() in response.text
+
+
+def test_link_in_error(simulator: Simulator, client: Client, device: Device, clock: FakeClock) -> None:
+    simulator.add_fault("package_link", "link_in_error", status=409)
+    action_id = client.collect(device).json()["id"]
+    clock.advance(10)
+    response = client.get(f"/api/machineactions/{action_id}/getPackageUri")
+    assert response.status_code == 409 and "/safedownload/" in response.json()["error"]["message"]
+
+
+def test_gzip(simulator: Simulator, client: Client, device: Device, clock: FakeClock) -> None:
+    action_id = client.collect(device).json()["id"]
+    clock.advance(10)
+    url = client.link(action_id)
+    simulator.add_fault("download", "gzip")
+    response = client.session.get(url, stream=True)
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(response.raw.read(decode_content=False)) == client.download(url).content
+
+
+def test_block_page(simulator: Simulator, client: Client, device: Device, clock: FakeClock) -> None:
+    action_id = client.collect(device).json()["id"]
+    clock.advance(10)
+    url = client.link(action_id)
+    simulator.add_fault("download", "block_page")
+    response = client.download(url)
+    assert response.status_code == 200 and response.headers["Content-Type"].startswith("text/html")
+    assert "web filter" in response.text and response.text.startswith("<html>")
+
+
+@pytest.mark.parametrize("path", ["/metadata/identity/oauth2/token", "/msi/token"])
+def test_a_managed_identity_that_is_not_ready(simulator: Simulator, path: str) -> None:
+    """410 while the endpoint is being updated, 404 before it is there, as Microsoft's guidance for retries says."""
+    simulator.add_fault("managed_identity", "gateway", form="empty", status=410)
+    simulator.add_fault("managed_identity", "gateway", form="empty")
+    replies = [requests.get(simulator.identity_url + path, timeout=5) for _number in range(2)]
+    assert [(reply.status_code, reply.text) for reply in replies] == [(410, ""), (404, "")]
+
+
+@pytest.mark.parametrize("skew", [0.0, 86400.0, -3600.0])
+def test_the_date_header_follows_the_clock_and_its_skew(start: Start, clock: FakeClock, skew: float) -> None:
+    response = Client(start(Device("pc01"), date_skew=skew)).get("/api/machines")
+    assert parsedate_to_datetime(response.headers["Date"]).timestamp() == clock.now + skew
+
+
+def test_the_whole_clock_may_be_wrong(start: Start, clock: FakeClock) -> None:
+    simulator = start(Device("pc01"), clock_skew=5 * 86400.0)
+    response = Client(simulator).collect(simulator.device("pc01"))
+    assert parsedate_to_datetime(response.headers["Date"]).timestamp() == clock.now + 5 * 86400
+    assert parse_utc(response.json()["creationDateTimeUtc"]) == clock.now + 5 * 86400
+
+
 def test_count_and_after(simulator: Simulator, client: Client) -> None:
     simulator.add_fault("machines", "status", count=2, after=1, status=500)
     assert [client.get("/api/machines").status_code for _attempt in range(5)] == [200, 500, 500, 200, 200]
@@ -170,4 +379,10 @@ def test_faults_are_checked_when_they_are_made(simulator: Simulator) -> None:
         simulator.add_fault("machines", "earthquake")
     with pytest.raises(ValueError, match="no argument seconds"):
         simulator.add_fault("machines", "reset", seconds=3)
+    with pytest.raises(ValueError, match="needs the argument other"):
+        simulator.add_fault("collect", "other_machine")
+    with pytest.raises(ValueError, match="form is one of"):
+        simulator.add_fault("machines", "gateway", form="picture")
+    with pytest.raises(ValueError, match="encoding is all"):
+        simulator.add_fault("machines", "echo", encoding="rot13")
     assert {name[5:] for name in globals() if name.startswith("test_")} >= set(KINDS) - {"hang_after"}

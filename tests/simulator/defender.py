@@ -230,16 +230,25 @@ class Defender:
     ) -> Reply:
         query = parse_query(call.query, properties, known, self._settings.filter_nodes)
         fitting = [row for row in rows if query.predicate is None or query.predicate(row)]
-        size = self._settings.page_size if query.top is None else query.top
-        page = fitting[query.skip : query.skip + size]
+        asked = self._settings.page_size if query.top is None else query.top
+        size = min(asked, self._settings.short_page or asked)
+        start = query.skip
+        if self._settings.next_link_bug == "endless_rows" and fitting:
+            start %= len(fitting)
+        page = fitting[start : start + size]
         if query.select:
             page = [{name: row[name] for name in query.select} for row in page]
-        more = query.top is None and query.skip + size < len(fitting)
-        return self._values(kind, page, self._next_link(call, path, query.skip + size) if more else "")
+        rest = None if query.top is None else query.top - size
+        end = len(fitting) if query.top is None else min(query.skip + query.top, len(fitting))
+        # As reported: whoever gives $top gets no next link. With short_page it is the page that is short.
+        more = query.skip + size < end or self._settings.next_link_bug.startswith("endless")
+        return self._values(kind, page, self._next_link(call, path, query.skip + max(size, 1), rest) if more else "")
 
-    def _next_link(self, call: Call, path: str, skip: int) -> str:
+    def _next_link(self, call: Call, path: str, skip: int, rest: int | None) -> str:
         base = f"{self._api_url}/api/{path}?"
         kept = {name: value for name, value in call.query.items() if name != "$skip"}
+        if rest:
+            kept["$top"] = str(rest)
         if self._settings.next_link_bug == "lost_filter":
             kept = {}
         elif self._settings.next_link_bug == "loop" and ("" in call.query or "$skip" in call.query):

@@ -15,6 +15,7 @@ Clock = Callable[[], float]
 
 AUDIENCE = "https://api.securitycenter.microsoft.com"
 DEFAULT_ROLES = ("Machine.CollectForensics", "Machine.Read.All")
+_LINK_BUGS = ("", "lost_filter", "loop", "endless", "endless_rows")
 
 
 def steady_clock() -> Clock:
@@ -53,7 +54,9 @@ class Settings:
     device_code_seconds: float | None = None
 
     page_size: int = 10_000
-    next_link_bug: Literal["", "lost_filter", "loop"] = ""
+    next_link_bug: Literal["", "lost_filter", "loop", "endless", "endless_rows"] = ""
+    # More rows than this never come at once, also when $top asks for them: a next link leads to the others. 0: off.
+    short_page: int = 0
     # 0: no limit, none is documented. 100 is the default of the OData library whose error texts the service shows.
     filter_nodes: int = 0
     # How the service types aadDeviceId, and the id of a machine action, in a filter: True is a Guid, written without
@@ -73,8 +76,8 @@ class Settings:
                 raise ValueError(f"{name} must be greater than 0")
         if self.quota_window not in ("sliding", "tick"):
             raise ValueError(f"quota_window is sliding or tick, not {self.quota_window!r}")
-        if self.next_link_bug not in ("", "lost_filter", "loop"):
-            raise ValueError(f"next_link_bug is lost_filter or loop, not {self.next_link_bug!r}")
+        if self.next_link_bug not in _LINK_BUGS:
+            raise ValueError(f"next_link_bug is one of {', '.join(_LINK_BUGS[1:])}, not {self.next_link_bug!r}")
         if self.retry_after not in (True, False, "http-date"):
             raise ValueError(f"retry_after is true, false or http-date, not {self.retry_after!r}")
         low, high = self.collect_seconds

@@ -369,6 +369,23 @@ def test_the_log_names_what_was_called(start: Start) -> None:
     assert simulator.requests == []
 
 
+def test_a_list_shorter_than_top_goes_on_behind_a_next_link(start: Start) -> None:
+    client = Client(start(*(Device(f"pc{number}") for number in range(6)), short_page=2))
+    assert _pages(client, "/api/machines?$top=5") == [["pc0", "pc1"], ["pc2", "pc3"], ["pc4"]]
+    assert _pages(client, "/api/machines?$top=2") == [["pc0", "pc1"]]
+    assert _pages(client, "/api/machines?$skip=3") == [["pc3", "pc4"], ["pc5"]]
+
+
+@pytest.mark.parametrize(("bug", "later"), [("endless", []), ("endless_rows", ["pc0", "pc1"])])
+def test_a_list_that_never_ends(start: Start, bug: str, later: list[str]) -> None:
+    client = Client(start(Device("pc0"), Device("pc1"), page_size=2, next_link_bug=bug))
+    for path in ("/api/machines", "/api/machines?$top=2"):
+        pages = _pages(client, path)
+        assert len(pages) == 20 and pages[0] == ["pc0", "pc1"] and pages[19] == later
+    links = [client.get(f"/api/machines?$skip={skip}").json()["@odata.nextLink"] for skip in (0, 2, 4)]
+    assert len(set(links)) == 3
+
+
 # Identifiers and names
 
 

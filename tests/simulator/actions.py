@@ -41,6 +41,9 @@ class Action:
     request_source: str = "PublicApi"
     seen_from: float = 0.0
     listed_from: float = 0.0
+    running_word: str = "InProgress"
+    # Counted as running although it is over.
+    blocks: bool = False
 
     def state(self, now: float) -> tuple[str, float]:
         """The status and the moment of the last change."""
@@ -50,11 +53,16 @@ class Action:
         if stop <= now:
             return "Cancelled", stop
         if self.begins <= now:
-            return "InProgress", self.begins
+            return self.running_word, self.begins
         return "Pending", self.created
 
     def status(self, now: float) -> str:
         return self.state(now)[0]
+
+    def active(self, now: float) -> bool:
+        """Whether it stands in the way of another one; its status may be a word that nobody knows."""
+        over = min(self.ends, self.cancellation.effective if self.cancellation else NEVER) <= now
+        return self.blocks or not over
 
     def entity(self, now: float) -> dict[str, Any]:
         status, updated = self.state(now)

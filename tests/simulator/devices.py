@@ -48,6 +48,8 @@ class PastAction:
     age: float = 3600.0
     comment: str = "Alert 4711"
     requestor: str = "analyst@contoso.com"
+    # Whether the service counts it as running, whatever its status says.
+    blocks: bool = False
 
 
 @dataclass
@@ -76,6 +78,15 @@ class Device:
     agent_version: str | None = "10.8560.25364.1036"
     history: tuple[PastAction, ...] = ()
     package_size: int | None = None
+    # Packages of one key have the same bytes, whichever the device and the action. A file's bytes are those of the file.
+    package_key: str = ""
+    package_file: str = ""
+    # Over the setting of the same name: seconds for which the package of an action is kept after its end.
+    package_retention: float | None = None
+    # The word that stands in the place of InProgress.
+    status_word: str = "InProgress"
+    # There, but outside of what the app may see.
+    hidden: bool = False
     collect_seconds: tuple[float, float] | None = None
     unseen_seconds: float | None = None
     unlisted_seconds: float | None = None
@@ -104,13 +115,14 @@ class Device:
     def onboarded(self) -> bool:
         return self.onboarding_status.lower() == "onboarded"
 
-    def derived_id(self, ordinal: int) -> str:
-        return hashlib.sha1((self.name if ordinal == 1 else f"{self.name}#{ordinal}").encode()).hexdigest()
+    def derived_id(self, ordinal: int, realm: str = "") -> str:
+        number = "" if ordinal == 1 else f"#{ordinal}"
+        return hashlib.sha1(f"{self.name}{number}{realm}".encode()).hexdigest()
 
-    def renumber(self, ordinal: int) -> None:
-        """Two records of one name are two devices, each with an identity of its own."""
+    def renumber(self, ordinal: int, realm: str = "") -> None:
+        """Two records of one name, in one tenant or in two, are two devices, each with an identity of its own."""
         old = self._derived()
-        self.id = self.derived_id(ordinal)
+        self.id = self.derived_id(ordinal, realm)
         if self.aad_device_id == old[0]:
             self.aad_device_id = ""
         if self.ip == old[1]:

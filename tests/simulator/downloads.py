@@ -29,6 +29,9 @@ class Downloads:
         action, device = link.action, link.device
         if link.expires <= call.now:
             return text_reply(403, '{"message":"expired token"}', "application/json", "ExpiredToken")
+        gone = self._fleet.gone(link, call.now)
+        if gone:
+            return text_reply(gone, "", error_code="Gone")
         scenario = device.scenario
         if scenario == "not_zip" and self._fleet.spoil(device, "download"):
             return text_reply(200, _ERROR_PAGE, "text/html; charset=utf-8")

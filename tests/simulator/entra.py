@@ -42,7 +42,7 @@ class Entra:
         self._login_url = tokens.login_url
         self._apps = {app.client_id: app for app in apps}
         self._users = {user.username.lower(): user for user in users}
-        self._random = random.Random(f"device codes {settings.seed}")
+        self._random = random.Random(f"device codes {settings.seed}{settings.realm}")
         self._device_codes: dict[str, _DeviceCode] = {}
         self._refresh_tokens: dict[str, tuple[str, User]] = {}
         self.federation_issuer = f"{self._login_url}/federation"
@@ -71,8 +71,7 @@ class Entra:
     def _answering(self, work: Callable[[Call], Reply]) -> Handler:
         def handler(call: Call) -> Reply:
             try:
-                tenant = call.parts[0].lower()
-                if tenant not in (self._settings.tenant, self._settings.tenant_name):
+                if call.parts[0].lower() not in self._settings.tenant_ids:
                     raise EntraError(90002, tenant=call.parts[0])
                 return work(call)
             except EntraError as error:
@@ -80,10 +79,13 @@ class Entra:
 
         return handler
 
+    def _tenant_of(self, call: Call) -> str:
+        return self._settings.tenant_ids[call.parts[0].lower()]
+
     # Discovery
 
     def _discovery(self, call: Call) -> Reply:
-        base = f"{self._login_url}/{self._settings.tenant}"
+        base = f"{self._login_url}/{self._tenant_of(call)}"
         return json_reply(
             200,
             {
@@ -153,7 +155,7 @@ class Entra:
         }
         if grant not in grants:
             raise EntraError(70003, grant=grant)
-        app = self._app(form)
+        app = self._app(call, form)
         call.entry.client_id = app.client_id
         return grants[grant](call, form, app)
 
@@ -212,7 +214,7 @@ class Entra:
 
     def _devicecode(self, call: Call) -> Reply:
         form = _form(call)
-        app = self._app(form)
+        app = self._app(call, form)
         if not app.public:
             raise EntraError(7000218)
         code = self._tokens.random_secret(48)
@@ -258,11 +260,12 @@ class Entra:
 
     # Checks
 
-    def _app(self, form: Form) -> App:
+    def _app(self, call: Call, form: Form) -> App:
+        """In a tenant that is only known by name, nobody has consented to anything."""
         client_id = _required(form, "client_id")
         app = self._apps.get(client_id.lower())
-        if app is None:
-            raise EntraError(700016, app=client_id, tenant=self._settings.tenant_name)
+        if app is None or self._tenant_of(call) != self._settings.tenant:
+            raise EntraError(700016, app=client_id, tenant=call.parts[0])
         return app
 
     def _resource(self, scope: str) -> str:
@@ -281,7 +284,7 @@ class Entra:
         if assertion:
             if form.get("client_assertion_type") != ASSERTION_TYPE:
                 raise EntraError(900144, parameter="client_assertion_type")
-            names = (self._settings.tenant, self._settings.tenant_name)
+            names = (self._settings.tenant, self._settings.tenant_name, *self._settings.domains)
             endpoints = tuple(f"{self._login_url}/{name}/oauth2/v2.0/token" for name in names)
             check_assertion(assertion, app, endpoints, self.federation_issuer, call.now)
             return "2"

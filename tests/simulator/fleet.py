@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .actions import ACTIVE, COLLECT, NEVER, Action, Cancellation
@@ -41,8 +42,8 @@ class Fleet:
         names: Counter[str] = Counter()
         for device in devices:
             names[device.name] += 1
-            if device.id in self._by_id and device.id == device.derived_id(1):
-                device.renumber(names[device.name])
+            if device.id == device.derived_id(1) and (device.id in self._by_id or settings.realm):
+                device.renumber(names[device.name], settings.realm)
             if device.id in self._by_id:
                 raise ValueError(f"two devices with the id {device.id}")
             self._by_id[device.id] = device
@@ -56,7 +57,8 @@ class Fleet:
         self.starts: Counter[str] = Counter()
         self._action_by_id: dict[str, Action] = {}
         self._actions_of: dict[str, list[Action]] = {}
-        self._random = random.Random(self._settings.seed)
+        realm = self._settings.realm
+        self._random = random.Random(f"{self._settings.seed}{realm}" if realm else self._settings.seed)
         self._spoiled: Counter[tuple[str, str]] = Counter()
         for device in self.devices:
             for past in device.history:
@@ -67,13 +69,16 @@ class Fleet:
                 action = self._remember(device, PastAction(status="InProgress", age=device.running_since))
                 if device.scenario == "running":
                     action.ends = self.start + self._duration(device)
-        self.machine_entities = [device.entity(self.start) for device in self.devices]
+        self.machine_entities = [device.entity(self.start) for device in self._visible()]
 
     # Devices
 
+    def _visible(self) -> list[Device]:
+        return [device for device in self.devices if not device.hidden]
+
     def device(self, machine_id: str) -> Device:
         device = self._by_id.get(machine_id)
-        if device is None:
+        if device is None or device.hidden:
             raise ApiError(404, "ResourceNotFound", f"Machine {machine_id} was not found")
         return device
 
@@ -81,14 +86,14 @@ class Fleet:
         def same(name: str) -> bool:
             return name == key if self._settings.case_sensitive_names else name.lower() == key.lower()
 
-        for device in self.devices:
+        for device in self._visible():
             if same(device.name):
                 return device
         return self.device(key)
 
     def seen_with_ip(self, ip: str, around: float, span: float, now: float) -> Iterator[Device]:
         """An active device is on the network until now; lastSeen is only its last full report."""
-        for device in self.devices:
+        for device in self._visible():
             until = now if device.health_status == "Active" else device.moment(device.last_seen, self.start)
             since = device.moment(device.first_seen, self.start)
             if device.ip == ip and since <= around + span and around - span <= until:
@@ -98,12 +103,13 @@ class Fleet:
 
     def listed(self, now: float) -> list[Action]:
         """Newest first."""
-        seen = [action for action in self.actions if action.listed_from <= now]
+        hidden = {device.id for device in self.devices if device.hidden}
+        seen = [action for action in self.actions if action.listed_from <= now and action.machine_id not in hidden]
         return sorted(reversed(seen), key=lambda action: action.created, reverse=True)
 
     def action(self, action_id: str, now: float) -> Action:
         action = self._action_by_id.get(action_id.lower())
-        if action is None or action.seen_from > now:
+        if action is None or action.seen_from > now or self._by_id[action.machine_id].hidden:
             raise ApiError(404, "ResourceNotFound", f"Machine action {action_id} was not found")
         return action
 
@@ -127,6 +133,7 @@ class Fleet:
             outcome={"fails": "Failed", "times_out": "TimeOut"}.get(device.scenario, "Succeeded"),
             seen_from=now + _either(device.unseen_seconds, self._settings.unseen_seconds),
             listed_from=now + _either(device.unlisted_seconds, self._settings.unlisted_seconds),
+            running_word=device.status_word,
         )
         if device.scenario == "offline":
             action.begins = action.ends = NEVER
@@ -148,13 +155,13 @@ class Fleet:
         if not device.onboarded:
             raise ApiError(400, "BadRequest", f"Machine {device.id} is not onboarded")
         for action in self._actions_of.get(device.id, []):
-            if action.type == COLLECT and action.status(now) in ACTIVE:
+            if action.type == COLLECT and action.active(now):
                 if device.scenario == "busy_then_done" and self.spoil(device, "busy"):
                     action.ends = now
                 raise ApiError(400, "ActiveRequestAlreadyExists", "Action is already in progress")
 
     def cancel(self, action: Action, requestor: str, comment: str, now: float) -> None:
-        if action.status(now) not in ACTIVE:
+        if not action.active(now):
             message = f"Machine action {action.id} is in a final state and cannot be cancelled"
             raise ApiError(400, "BadRequest", message)
         if action.cancellation is None or action.cancellation.asked > now:
@@ -176,6 +183,8 @@ class Fleet:
             ends=ends,
             outcome="Succeeded" if active else past.status,
             request_source="Portal",
+            running_word=device.status_word,
+            blocks=past.blocks,
         )
         if past.status == "Cancelled":
             action.cancellation = Cancellation(past.requestor, "Not needed", created, ends)
@@ -197,7 +206,8 @@ class Fleet:
 
     def new_link(self, action: Action, now: float) -> str:
         """The token of a new link; the padding at its end needs care in a URL."""
-        if action.type != COLLECT or action.status(now) != "Succeeded":
+        expired = self._settings.expired_package == "no_link" and self._expired(action, now)
+        if action.type != COLLECT or action.status(now) != "Succeeded" or expired:
             message = f"Investigation package of machine action {action.id} was not found"
             raise ApiError(404, "ResourceNotFound", message)
         device = self.device(action.machine_id)
@@ -206,8 +216,23 @@ class Fleet:
         self.links[token] = Link(action, device, now if dead else now + self._settings.link_lifetime)
         return token
 
+    def _expired(self, action: Action, now: float) -> bool:
+        own = self._by_id[action.machine_id].package_retention
+        kept = self._settings.package_retention if own is None else own
+        return kept is not None and action.ends + kept <= now
+
+    def gone(self, link: Link, now: float) -> int:
+        """The HTTP status of a link to a package that is not kept any more; 0 while it is."""
+        answer = self._settings.expired_package
+        return int(answer) if answer != "no_link" and self._expired(link.action, now) else 0
+
     def package(self, link: Link) -> Content:
         device = link.device
+        if device.package_file:
+            return Content([Path(device.package_file).read_bytes()])
+        if device.package_key:
+            key = device.package_key
+            return package(self._settings.seed, key, key, device.os_platform, device.package_size)
         return package(self._settings.seed, link.action.id, device.name, device.os_platform, device.package_size)
 
     def spoil(self, device: Device, what: str) -> bool:

@@ -73,7 +73,7 @@ class ManagedIdentityEndpoints:
 
     def _issue(self, call: Call, identity: ManagedIdentity, resource: str) -> str:
         call.entry.client_id = identity.client_id
-        return self._tokens.access_token(call.now, identity, resource, credential="2")
+        return self._tokens.access_token(call.now, identity, resource, credential="2", tenant=identity.tenant)
 
 
 def _imds_error(error: str, description: str) -> Reply:

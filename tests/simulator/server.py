@@ -237,13 +237,17 @@ class Simulator:
         roles: Iterable[str] | None = None,
         lifetime: float | None = None,
         user: User | str | None = None,
+        tenant: str = "",
     ) -> str:
-        """A token as the tenant would issue it, or with other permissions, lifetime (negative: expired) or audience."""
+        """A token as the tenant would issue it, or one with other permissions, audience, tenant or lifetime.
+
+        A negative lifetime makes one that has expired.
+        """
         owner = self.app(app) if isinstance(app, str) else app or self.apps[0]
         person = self.user(user) if isinstance(user, str) else user
         resource = self.audience if audience is None else audience
         return self.tokens.access_token(
-            self.clock(), owner, resource, user=person, permissions=roles, lifetime=lifetime
+            self.clock(), owner, resource, user=person, permissions=roles, lifetime=lifetime, tenant=tenant
         )
 
     def federated_token(

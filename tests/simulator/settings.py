@@ -14,6 +14,7 @@ from typing import Literal
 Clock = Callable[[], float]
 
 AUDIENCE = "https://api.securitycenter.microsoft.com"
+_FIRST_TENANT = "7f1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
 DEFAULT_ROLES = ("Machine.CollectForensics", "Machine.Read.All")
 _LINK_BUGS = ("", "lost_filter", "loop", "endless", "endless_rows")
 
@@ -27,8 +28,11 @@ def steady_clock() -> Clock:
 @dataclass(frozen=True)
 class Settings:
     seed: int = 1
-    tenant: str = "7f1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
+    tenant: str = _FIRST_TENANT
     tenant_name: str = "contoso.onmicrosoft.com"
+    # Further domain names of the tenant, and other tenants that the sign-in host knows by domain name and ID.
+    domains: tuple[str, ...] = ()
+    foreign_tenants: dict[str, str] = field(default_factory=dict)
     audience: str = AUDIENCE
 
     # Seconds by which the header Date is ahead of the service's clock, and the service's clock of the true time.
@@ -50,6 +54,10 @@ class Settings:
 
     token_lifetime: int = 3599
     link_lifetime: float = 60.0
+    # Seconds after its end for which an action's package is kept (None: for ever), and what answers afterwards:
+    # getPackageUri by a 404, or the link by a 404 or 410.
+    package_retention: float | None = None
+    expired_package: Literal["no_link", "404", "410"] = "no_link"
     # None: only Simulator.approve_device_code() approves.
     device_code_seconds: float | None = None
 
@@ -70,6 +78,18 @@ class Settings:
     link_needs_read_write: bool = False
     cancel_needs_other_role: bool = False
 
+    @property
+    def realm(self) -> str:
+        """What makes the IDs and secrets of another tenant others, although its devices and apps have the same names."""
+        return "" if self.tenant == _FIRST_TENANT else f" {self.tenant}"
+
+    @property
+    def tenant_ids(self) -> dict[str, str]:
+        """Every name under which the sign-in host knows a tenant, in lower case, with the ID of that tenant."""
+        own = {name.lower(): self.tenant for name in (self.tenant, self.tenant_name, *self.domains)}
+        others = {key.lower(): tenant for name, tenant in self.foreign_tenants.items() for key in (name, tenant)}
+        return {**others, **own}
+
     def __post_init__(self) -> None:
         for name in ("minute", "hour", "link_lifetime", "page_size"):
             if getattr(self, name) <= 0:
@@ -80,6 +100,8 @@ class Settings:
             raise ValueError(f"next_link_bug is one of {', '.join(_LINK_BUGS[1:])}, not {self.next_link_bug!r}")
         if self.retry_after not in (True, False, "http-date"):
             raise ValueError(f"retry_after is true, false or http-date, not {self.retry_after!r}")
+        if self.expired_package not in ("no_link", "404", "410"):
+            raise ValueError(f"expired_package is no_link, 404 or 410, not {self.expired_package!r}")
         low, high = self.collect_seconds
         if not 0 <= low <= high:
             raise ValueError("collect_seconds is a pair, the smaller first")
@@ -134,6 +156,8 @@ class ManagedIdentity:
     client_id: str = ""
     roles: tuple[str, ...] = DEFAULT_ROLES
     system_assigned: bool = True
+    # The tenant of its tokens, when it is not the one that is simulated here.
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         self.roles = tuple(self.roles)

@@ -25,7 +25,7 @@ class Tokens:
         self.settings = settings
         self.login_url = login_url
         self.secrets: set[str] = set()
-        self._random = random.Random(f"entra {settings.seed}")
+        self._random = random.Random(f"entra {settings.seed}{settings.realm}")
 
     def random_secret(self, size: int = 30) -> str:
         secret = b64url(self._random.randbytes(size))
@@ -42,9 +42,10 @@ class Tokens:
         permissions: Iterable[str] | None = None,
         lifetime: float | None = None,
         credential: str = "1",
+        tenant: str = "",
     ) -> str:
-        issued = int(now)
-        issuer = f"https://sts.windows.net/{self.settings.tenant}/"
+        issued, tenant = int(now), tenant or self.settings.tenant
+        issuer = f"https://sts.windows.net/{tenant}/"
         object_id = user.object_id if user else str(uuid.uuid5(uuid.NAMESPACE_DNS, f"principal:{owner.client_id}"))
         claims: dict[str, Any] = {
             "aud": audience,
@@ -58,7 +59,7 @@ class Tokens:
             "idp": issuer,
             "oid": object_id,
             "sub": object_id,
-            "tid": self.settings.tenant,
+            "tid": tenant,
             "uti": b64url(self._random.randbytes(16)),
             "ver": "1.0",
         }
@@ -104,6 +105,8 @@ class Tokens:
             raise ValueError("The access token is not valid") from error
         if not claims["nbf"] <= now < claims["exp"]:
             raise ValueError("The access token has expired or is not yet valid")
+        if claims["tid"] != self.settings.tenant:
+            raise ValueError(f"The access token is one of tenant {claims['tid']}")
         return claims
 
     def _signed(self, claims: dict[str, Any], purpose: str = "tenant") -> str:

@@ -6,6 +6,7 @@ import io
 import time
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,3 +293,73 @@ def test_reset_begins_again(start: Start, clock: FakeClock) -> None:
     assert (simulator.requests, simulator.actions, simulator.accepted_starts()) == ([], [], {})
     assert client.collect(device).status_code == 504
     assert client.collect(device).status_code == 201
+
+
+# Packages and actions that are not what they should be
+
+
+def test_packages_of_two_devices_and_of_two_actions_can_be_equal(start: Start, clock: FakeClock) -> None:
+    devices = [Device("pc01", package_key="x"), Device("pc02", package_key="x"), Device("pc03")]
+    client = Client(start(*devices, collect_seconds=(1.0, 1.0), quotas={"package_link": (100, 100)}))
+    actions = [client.collect(device).json()["id"] for device in devices]
+    clock.advance(10)
+    actions += [client.collect(device).json()["id"] for device in (devices[0], devices[2])]
+    clock.advance(10)
+    equal = [client.download(client.link(action_id)).content for action_id in (actions[0], actions[1], actions[3])]
+    others = [client.download(client.link(action_id)).content for action_id in (actions[2], actions[4])]
+    assert len(set(equal)) == 1 and len({*equal, *others}) == 3
+
+
+def test_a_package_can_be_a_file(start: Start, clock: FakeClock, tmp_path: Path) -> None:
+    file = tmp_path / "any.zip"
+    file.write_bytes(b"whatever it is")
+    client, action_id = _begin(start, Device("pc01", package_file=str(file)))
+    clock.advance(20)
+    assert client.download(client.link(action_id)).content == b"whatever it is"
+
+
+def test_a_package_expires(start: Start, clock: FakeClock) -> None:
+    client, action_id = _begin(start, Device("pc01"), package_retention=100.0)
+    clock.advance(105)
+    client.link(action_id)
+    clock.advance(10)
+    assert client.status(action_id) == "Succeeded"
+    assert error_of(client.get(f"/api/machineactions/{action_id}/getPackageUri")) == (404, "ResourceNotFound")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_expired_package_may_show_at_the_link_only(start: Start, clock: FakeClock, status: int) -> None:
+    client, action_id = _begin(start, Device("pc01", package_retention=5.0), expired_package=str(status))
+    clock.advance(20)
+    response = client.download(client.link(action_id))
+    assert (response.status_code, response.content) == (status, b"")
+
+
+def test_a_record_merged_into_one_that_cannot_be_seen(start: Start) -> None:
+    target = Device("pc01.new", "recent", id="b" * 40, hidden=True)
+    record = Device("pc01", merged_into=target.id)
+    client = Client(start(target, record))
+    assert client.get(f"/api/machines/{record.id}").json()["mergedIntoMachineId"] == target.id
+    assert client.names("/api/machines") == ["pc01"]
+    for path in (f"/api/machines/{target.id}", "/api/machines/pc01.new"):
+        assert error_of(client.get(path)) == (404, "ResourceNotFound")
+    assert error_of(client.collect(target)) == (404, "ResourceNotFound")
+    assert client.get("/api/machineactions").json()["value"] == []
+
+
+def test_a_status_that_nobody_knows_while_it_runs(start: Start, clock: FakeClock) -> None:
+    device = Device("pc01", status_word="Hibernating")
+    client, action_id = _begin(start, device)
+    clock.advance(5)
+    assert client.status(action_id) == "Hibernating"
+    assert error_of(client.collect(device)) == (400, "ActiveRequestAlreadyExists")
+    clock.advance(10)
+    assert client.status(action_id) == "Succeeded"
+
+
+@pytest.mark.parametrize(("blocks", "status"), [(False, 201), (True, 400)])
+def test_a_past_action_of_an_unknown_status_may_be_in_the_way(start: Start, blocks: bool, status: int) -> None:
+    device = Device("pc01", history=(PastAction(status="Quarantined", blocks=blocks),))
+    client = Client(start(device))
+    assert _statuses(client, device) == ["Quarantined"]
+    assert client.collect(device).status_code == status

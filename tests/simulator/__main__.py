@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import Simulator
-from .fleetfile import read_fleet
+from .fleetfile import read_fleet, read_neighbours
 
 _SETTINGS = {"minute": float, "hour": float, "token_lifetime": int, "link_lifetime": float, "seed": int}
 
@@ -39,8 +40,15 @@ def main() -> None:
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
-    with Simulator(port=options.port, state_dir=options.state_dir, **arguments) as simulator:
-        _publish(simulator)
+    with contextlib.ExitStack() as tenants:
+        simulator = tenants.enter_context(Simulator(port=options.port, state_dir=options.state_dir, **arguments))
+        neighbours = [
+            tenants.enter_context(
+                Simulator(state_dir=options.state_dir / f"neighbour{number}", front=simulator, **{**further, **given})
+            )
+            for number, further in enumerate(read_neighbours(options.fleet), 1)
+        ]
+        _publish(simulator, neighbours)
         child = os.getppid() == options.parent_pid
         while not done.wait(1.0):
             # A dead parent that nobody has waited for still has its number, yet no children.
@@ -49,12 +57,23 @@ def main() -> None:
     (options.state_dir / "simulator.json").unlink(missing_ok=True)
 
 
-def _publish(simulator: Simulator) -> None:
+def _publish(simulator: Simulator, neighbours: list[Simulator]) -> None:
     """Complete or not there at all: whoever waits for the file may read it as soon as it exists."""
+    facts = {**_facts(simulator), "neighbours": [_facts(neighbour) for neighbour in neighbours]}
+    target = simulator.state_dir / "simulator.json"
+    draft = target.with_suffix(".part")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    os.replace(draft, target)
+
+
+def _facts(simulator: Simulator) -> dict[str, Any]:
     federated_token_file = simulator.state_dir / "federated-token"
     federated_token_file.touch(mode=0o600)
     federated_token_file.write_text(simulator.federated_token(lifetime=86400), encoding="utf-8")
-    facts: dict[str, Any] = {
+    return {
+        "control_url": simulator.control_url,
+        "tenant_name": simulator.settings.tenant_name,
         "api_url": simulator.api_url,
         "login_url": simulator.login_url,
         "audience": simulator.audience,
@@ -76,11 +95,6 @@ def _publish(simulator: Simulator) -> None:
                     for device in simulator.fleet.devices],
         "pid": os.getpid(),
     }  # fmt: skip
-    target = simulator.state_dir / "simulator.json"
-    draft = target.with_suffix(".part")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(facts, indent=2), encoding="utf-8")
-    os.replace(draft, target)
 
 
 def _alive(pid: int) -> bool:

@@ -19,8 +19,18 @@ _SECTIONS = {"devices": Device, "apps": App, "users": User, "identities": Manage
 def read_fleet(path: Path) -> dict[str, Any]:
     """The arguments of Simulator: the lists of the four sections, and what stands in settings."""
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if not isinstance(document, dict) or set(document) - {*_SECTIONS, "settings"}:
-        raise ValueError(f"{path}: sections are {', '.join(_SECTIONS)} and settings")
+    return _arguments(document, path)
+
+
+def read_neighbours(path: Path) -> list[dict[str, Any]]:
+    """The same for each further tenant, which stands in the section neighbours."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return [_arguments(neighbour, path) for neighbour in document.get("neighbours") or []]
+
+
+def _arguments(document: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(document, dict) or set(document) - {*_SECTIONS, "settings", "neighbours"}:
+        raise ValueError(f"{path}: sections are {', '.join(_SECTIONS)}, settings and neighbours")
     arguments = dict(document.get("settings") or {})
     if "collect_seconds" in arguments:
         arguments["collect_seconds"] = tuple(arguments["collect_seconds"])

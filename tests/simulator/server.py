@@ -43,7 +43,7 @@ from .settings import (
     default_users,
     steady_clock,
 )
-from .tokens import Tokens
+from .tokens import Tokens, tenant_of
 
 _HOST = "127.0.0.1"
 
@@ -61,8 +61,13 @@ class Simulator:
         clock: Clock | None = None,
         port: int = 0,
         state_dir: Path | str | None = None,
+        front: Simulator | None = None,
         **settings: Any,
     ) -> None:
+        """front: another tenant, whose addresses this one shares, as all tenants share the service's.
+
+        Sign-in names, tokens and links tell whose call it is. Beside that, each tenant answers at its control_url.
+        """
         self.settings = Settings(**settings)
         true_time, skew = clock or steady_clock(), self.settings.clock_skew
         self.clock = (lambda: true_time() + skew) if skew else true_time
@@ -71,8 +76,10 @@ class Simulator:
         self.state_dir.mkdir(parents=True, exist_ok=True)
         # Bound here, so that the addresses are known before anything else is made.
         self._sockets = [_listen(port), _listen(0)]
-        self.login_url = f"https://{_HOST}:{self._sockets[0].getsockname()[1]}"
+        self.control_url = f"https://{_HOST}:{self._sockets[0].getsockname()[1]}"
+        self.login_url: str = front.login_url if front else self.control_url
         self.api_url = self.login_url
+        self._behind: list[Simulator] = []
         self.identity_url = f"http://{_HOST}:{self._sockets[1].getsockname()[1]}"
 
         self.apps = default_apps() if apps is None else list(apps)
@@ -96,6 +103,8 @@ class Simulator:
             table, self.fleet, self.faults, self.clock, lambda: self.api_url, self.settings.date_skew
         )
         self._write_credentials()
+        if front:
+            front.share_with(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -130,6 +139,25 @@ class Simulator:
         self.certificate_pfx_path = str(write_private(self.state_dir / "app.pfx", pair.pfx(self.certificate_password)))
         self.stranger_certificate_path = str(write_private(self.state_dir / "stranger.pem", key_pair("stranger").pem))
 
+    # Tenants of one address
+
+    def share_with(self, tenant: Simulator) -> None:
+        if tenant.tenant in (self.tenant, *(other.tenant for other in self._behind)):
+            raise ValueError(f"there are two tenants {tenant.tenant}: give the second one a tenant and a tenant_name")
+        self._behind.append(tenant)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        for tenant in self._behind:
+            if tenant.is_meant_by(request):
+                return await tenant._gateway.handle(request)
+        return await self._gateway.handle(request)
+
+    def is_meant_by(self, request: web.Request) -> bool:
+        name = request.path.split("/")[1].lower()
+        if self.settings.tenant_ids.get(name) == self.tenant or request.query.get("token") in self.fleet.links:
+            return True
+        return tenant_of(request.headers.get("Authorization", "").rpartition(" ")[2]) == self.tenant
+
     # Life
 
     def start(self) -> Simulator:
@@ -151,7 +179,7 @@ class Simulator:
         self._stop = asyncio.Event()
         try:
             app = web.Application(client_max_size=1024 * 1024)
-            app.router.add_route("*", "/{path:.*}", self._gateway.handle)
+            app.router.add_route("*", "/{path:.*}", self._handle)
             runner = web.AppRunner(
                 app, access_log=None, max_line_size=256 * 1024, max_field_size=64 * 1024, shutdown_timeout=0.1
             )

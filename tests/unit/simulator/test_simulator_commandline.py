@@ -26,6 +26,12 @@ FLEET = {
     ],
     "apps": [{"name": "mine", "roles": ["Machine.Read.All"], "secret": "s3cret"}],
     "settings": {"collect_seconds": [0.1, 0.2], "page_size": 5},
+    "neighbours": [
+        {
+            "devices": [{"name": "pc01.contoso.com"}],
+            "settings": {"tenant": "11111111-2222-4333-8444-555555555555", "tenant_name": "fabrikam.com"},
+        }
+    ],
 }
 
 
@@ -104,6 +110,16 @@ def test_it_serves_the_fleet_file_and_tells_what_happened(program: Program) -> N
     quota = program.call("GET", "/_simulator/quota").json()
     assert quota["used"][facts["client_id"]]["machines"] == {"minute": 1, "hour": 1}
     assert quota["rejected"] == {}
+
+
+def test_a_neighbour_shares_the_addresses_and_has_a_log_of_its_own(program: Program) -> None:
+    [facts] = program.facts["neighbours"]
+    assert facts["api_url"] == program.facts["api_url"] and facts["control_url"] != program.facts["control_url"]
+    assert facts["devices"][0]["id"] != program.facts["devices"][0]["id"]
+    program.call("GET", "/fabrikam.com/v2.0/.well-known/openid-configuration")
+    log = program.session.get(facts["control_url"] + "/_simulator/requests", timeout=10).json()
+    assert [entry["endpoint"] for entry in log] == ["discovery"]
+    assert program.call("GET", "/_simulator/requests").json() == []
 
 
 def test_faults_and_resets_from_outside(program: Program) -> None:

@@ -95,3 +95,35 @@ def test_two_tenants_share_names_and_nothing_else(start: Start) -> None:
     assert error_of(Client(second, first.issue_token()).get("/api/machines")) == (401, "Unauthorized")
     assert [entry.endpoint for entry in first.requests] == ["collect"]
     assert not first.secrets & second.secrets
+
+
+def test_two_tenants_can_share_the_addresses(start: Start) -> None:
+    first = start(Device("pc01"))
+    second = start(Device("pc01"), front=first, tenant=FABRIKAM, tenant_name="fabrikam.com")
+    assert first.api_url == second.api_url and first.control_url != second.control_url
+    assert _claims(_sign_in(second, "fabrikam.com").json()["access_token"])["tid"] == FABRIKAM
+    assert _sign_in(first, "fabrikam.com").json()["error_codes"] == [7000215]
+    for one in (first, second):
+        client = Client(one)
+        assert [row["id"] for row in client.get("/api/machines").json()["value"]] == [one.device("pc01").id]
+        assert client.collect(one.device("pc01")).status_code == 201
+        assert set(one.accepted_starts()) == {one.device("pc01").id}
+        assert {entry.client_id for entry in one.requests if entry.endpoint == "collect"} == {one.client_id}
+    assert error_of(Client(first).get(f"/api/machines/{second.device('pc01').id}")) == (404, "ResourceNotFound")
+    assert [len([entry for entry in one.requests if entry.endpoint == "token"]) for one in (first, second)] == [0, 2]
+
+
+def test_a_link_leads_to_its_tenant(start: Start) -> None:
+    first = start(Device("pc01"))
+    second = start(Device("pc02", "recent"), front=first, tenant=FABRIKAM)
+    client = Client(second)
+    assert client.download(client.link(second.actions[0]["id"])).status_code == 200
+    assert [entry.endpoint for entry in second.requests] == ["package_link", "download"]
+    assert first.requests == []
+    log = requests.get(f"{second.control_url}/_simulator/requests", verify=first.ca_path, timeout=5).json()
+    assert [entry["endpoint"] for entry in log] == ["package_link", "download"]
+
+
+def test_two_tenants_of_one_id_cannot_share(start: Start) -> None:
+    with pytest.raises(ValueError, match="two tenants"):
+        start(front=start())

@@ -14,7 +14,10 @@ COLLECT = "CollectInvestigationPackage"
 ACTIVE = ("Pending", "InProgress")
 NEVER = float("inf")
 
-_E_FAIL = -2147467259
+# As captured: HTTP 408 as an HRESULT for TimeOut, E_ABORT for Cancelled. That of Failed (E_FAIL) is not.
+_RESULTS = {"Failed": -2147467259, "TimeOut": -2145844840, "Cancelled": -2147467260}
+# From the start of an action to its TimeOut, when the device never comes online: 3 days and 14 minutes, as captured.
+OFFLINE_SECONDS = 3 * 86400.0 + 14 * 60.0 + 4.0
 
 
 @dataclass
@@ -81,7 +84,7 @@ class Action:
             "cancellationRequestor": cancellation.requestor if cancellation else None,
             "cancellationComment": cancellation.comment if cancellation else None,
             "cancellationDateTimeUtc": iso(cancellation.asked) if cancellation else None,
-            "errorHResult": _E_FAIL if status == "Failed" else 0,
+            "errorHResult": _RESULTS.get(status, 0),
             "scope": None,
             "externalId": None,
             "requestSource": self.request_source,

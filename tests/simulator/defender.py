@@ -93,7 +93,7 @@ class Defender:
             try:
                 identity = self._identity(call)
                 self._spend(call, identity)
-                _authorize(identity, roles, scopes)
+                _authorize(identity, roles, scopes, self._settings.denial)
                 return work(call, identity)
             except ApiError as error:
                 return error.reply()
@@ -130,7 +130,7 @@ class Defender:
             f"API calls quota exceeded! Maximum allowed {refusal.limit} per {refusal.window} for the key "
             f"Destination+TenantID+AppID. You can send requests again in {seconds} seconds."
         )
-        raise ApiError(429, "429", message, headers)
+        raise ApiError(429, "429", message, headers, target=self._settings.tenant)
 
     # Machine actions
 
@@ -282,15 +282,22 @@ _ACTION_KEYS = (
 )
 
 
-def _authorize(identity: Identity, roles: tuple[str, ...], scopes: tuple[str, ...]) -> None:
+def _authorize(identity: Identity, roles: tuple[str, ...], scopes: tuple[str, ...], form: str) -> None:
     needed = scopes if identity.delegated else roles
-    if not set(needed).intersection(identity.permissions):
+    if set(needed).intersection(identity.permissions):
+        return
+    if form == "permissions":
+        message = (
+            f"The application does not have any of the required application permissions ({', '.join(needed)}) to access "
+            "the resource."
+        )
+    else:
         what = "user scopes" if identity.delegated else "application roles"
         message = (
             f"Missing {what}. API required {what.split()[1]}: {','.join(needed)}, "
             f"{what}: {','.join(identity.permissions)}."
         )
-        raise ApiError(403, "Forbidden", message)
+    raise ApiError(403, "Forbidden", message)
 
 
 def _comment(call: Call) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .actions import ACTIVE, COLLECT, NEVER, Action, Cancellation
+from .actions import ACTIVE, COLLECT, NEVER, OFFLINE_SECONDS, Action, Cancellation
 from .devices import Device, PastAction
 from .messages import ApiError, Content
 from .packages import package
@@ -136,7 +136,7 @@ class Fleet:
             running_word=device.status_word,
         )
         if device.scenario == "offline":
-            action.begins = action.ends = NEVER
+            action.begins, action.ends, action.outcome = NEVER, now + OFFLINE_SECONDS, "TimeOut"
         elif device.scenario == "cancelled":
             action.ends = NEVER
             action.cancellation = Cancellation("analyst@contoso.com", "Not needed", now + 0.9 * seconds, now + seconds)

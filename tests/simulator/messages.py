@@ -114,12 +114,16 @@ def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None,
 class ApiError(Exception):
     """An error in the shape that the Defender API documents."""
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, target: str = ""
+    ) -> None:
+        """target: not the usual tracking ID, as seen with a 429, whose target was the tenant's ID."""
         super().__init__(message)
         self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
+        self.target = target
 
     def reply(self) -> Reply:
-        body = {"error": {"code": self.code, "message": self.message, "target": str(uuid.uuid4())}}
+        body = {"error": {"code": self.code, "message": self.message, "target": self.target or str(uuid.uuid4())}}
         return json_reply(self.status, body, self.headers, self.code)
 
 

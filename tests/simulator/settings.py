@@ -74,6 +74,8 @@ class Settings:
     # Whether computerDnsName is compared with its case, in filters and in the path of one machine.
     case_sensitive_names: bool = True
 
+    # The two forms of a 403 that were seen: "roles" (2026), "permissions" (2021).
+    denial: Literal["roles", "permissions"] = "roles"
     # Two readings of the documentation that would make the usual pair of permissions insufficient.
     link_needs_read_write: bool = False
     cancel_needs_other_role: bool = False

@@ -154,6 +154,21 @@ def test_the_text_of_a_missing_role(start: Start) -> None:
     )
 
 
+def test_the_older_text_of_a_missing_role(start: Start) -> None:
+    simulator = start(Device("pc01"), denial="permissions")
+    response = Client(simulator, simulator.issue_token(roles=[])).get("/api/machines")
+    assert response.status_code == 403 and response.json()["error"]["message"] == (
+        "The application does not have any of the required application permissions (Machine.Read.All, "
+        "Machine.ReadWrite.All) to access the resource."
+    )
+
+
+def test_the_target_of_a_429_is_the_tenant(start: Start) -> None:
+    simulator = start(Device("pc01"), quotas={"machines": (1, 1)})
+    replies = [Client(simulator).get("/api/machines") for _number in range(2)]
+    assert replies[1].status_code == 429 and replies[1].json()["error"]["target"] == simulator.tenant
+
+
 def test_the_unkind_readings_of_permissions(start: Start) -> None:
     device = Device("pc01")
     simulator = start(device, link_needs_read_write=True, cancel_needs_other_role=True)

@@ -114,26 +114,38 @@ def test_no_link_for_another_type_or_outcome(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "end"),
-    [("fine", "Succeeded"), ("fails", "Failed"), ("times_out", "TimeOut"), ("cancelled", "Cancelled")],
+    ("scenario", "end", "result"),
+    [
+        ("fine", "Succeeded", 0),
+        ("fails", "Failed", -2147467259),
+        ("times_out", "TimeOut", -2145844840),
+        ("cancelled", "Cancelled", -2147467260),
+    ],
 )
-def test_how_actions_end(start: Start, clock: FakeClock, scenario: str, end: str) -> None:
+def test_how_actions_end(start: Start, clock: FakeClock, scenario: str, end: str, result: int) -> None:
     client, action_id = _begin(start, Device("pc01", scenario))
     clock.advance(11)
     body = client.get(f"/api/machineactions/{action_id}").json()
     assert body["status"] == end
-    assert (body["errorHResult"] != 0) is (end == "Failed")
+    assert body["errorHResult"] == result
     assert (body["cancellationRequestor"] is not None) is (end == "Cancelled")
 
 
 def test_offline(start: Start, clock: FakeClock) -> None:
     client, action_id = _begin(start, Device("pc01", "offline"))
-    clock.advance(7 * 86400)
+    clock.advance(3 * 86400)
     client.headers = Client(client.simulator).headers
     assert client.status(action_id) == "Pending"
     assert client.post(f"/api/machineactions/{action_id}/cancel", json={"Comment": "a"}).status_code == 200
     clock.advance(1)
     assert client.status(action_id) == "Cancelled"
+
+
+def test_what_stays_offline_times_out_after_three_days(start: Start, clock: FakeClock) -> None:
+    client, action_id = _begin(start, Device("pc01", "offline"))
+    clock.advance(3 * 86400 + 15 * 60)
+    client.headers = Client(client.simulator).headers
+    assert client.status(action_id) == "TimeOut"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 # Every check of this collection, as `make test` and the same things one by one. CONTRIBUTING.md explains the whole.
 # All that the targets need is made below .cache; `make clean` removes it.
 
@@ -55,11 +58,12 @@ format: $(TOOLS)/.ready ## rewrite the Python files as `make lint` wants them
 	$(TOOLS)/bin/ruff check --fix .
 
 .PHONY: lint
-lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansible-lint, repository rules
+lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansible-lint, licences, repository rules
 	$(TOOLS)/bin/ruff format --check .
 	$(TOOLS)/bin/ruff check .
 	$(TOOLS)/bin/yamllint --strict .
 	$(TOOLS)/bin/shellcheck $$(git grep -lE '^#!.*\b(ba)?sh$$' -- ':!*.j2')
+	$(TOOLS)/bin/reuse lint --lines
 	$(TOOLS)/bin/python tests/tools/check_repository.py
 	tests/tools/run-mypy $(TOOLS) $(COLLECTIONS)
 	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ansible-lint --offline

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What no other tool checks: the action group is complete, no sanity test is ignored, nothing ignored is tracked."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Run one ansible-test command in virtual environments, without its own download site and without a container engine.
 
 ansible-test passes on hardly any environment variable. So that its environments find the same package index as

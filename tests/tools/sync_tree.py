@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Copy what git knows or would add into a folder of the shape that ansible-test demands.
 
 Uncommitted work is copied too; files that are gone, go. What ansible-test itself writes there stays.

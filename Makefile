@@ -21,6 +21,7 @@ CORE ?= newest
 CACHE := $(CURDIR)/.cache
 VENVS := $(CACHE)/venvs
 TOOLS := $(VENVS)/tools
+DOCS := $(VENVS)/docs
 IMPORTER := $(VENVS)/galaxy-importer
 RUNTIME := $(VENVS)/runtime
 AWX := $(VENVS)/awx
@@ -85,6 +86,11 @@ docs-lint: $(TOOLS)/.ready tree ## plugin and role documentation, and every refe
 	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
 	  antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
 
+.PHONY: docs
+docs: $(DOCS)/.ready tree ## the documentation site, in .cache/docs/html; a link that leads nowhere is a failure
+	@PATH="$(DOCS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
+	  $(DOCS)/bin/python tests/tools/build_docs.py $(TREE) $(CACHE)/docs
+
 .PHONY: changelog-lint
 changelog-lint: $(TOOLS)/.ready ## changelog fragments
 	$(TOOLS)/bin/antsibull-changelog lint
@@ -142,6 +148,9 @@ tree:
 	@python3 tests/tools/sync_tree.py $(TREE)
 
 $(TOOLS)/.ready: tests/requirements/tools.txt meta/ee-requirements.txt tests/integration/requirements.txt
+	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
+
+$(DOCS)/.ready: tests/requirements/docs.txt
 	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
 
 # galaxy-importer pins tools that the current ansible-lint and mypy need newer.

@@ -19,7 +19,6 @@ source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 # file, since fetching that project's whole inventory would make the build depend on its server.
 nitpicky = True
 intersphinx_mapping = {"ansible": ("https://docs.ansible.com/projects/ansible/latest/", "ansible.inv")}
-intersphinx_disabled_reftypes = ["std:doc"]
 
 # As deep as the guides' headings go, so that a link to any of them is checked.
 myst_heading_anchors = 4

@@ -27,7 +27,9 @@ from typing import Any
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import History
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder, Package, Stream
-from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Device, Fleet, Options
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Pace, Progress, Wish
+from ansible_collections.secops.defender.plugins.module_utils._fleet.look import look
+from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import DEFAULT_LIMITS, Budget, Limit
 from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
@@ -48,7 +50,7 @@ class Killed(BaseException):
     """The process is gone: no handler of ordinary errors may run."""
 
 
-class NoSlot(Exception):
+class NoSlot(BaseException):
     """A call waits in its thread for the quota: it is made again after that many seconds."""
 
     def __init__(self, delay: float) -> None:
@@ -532,7 +534,7 @@ class Recorder:
     def trouble(self, text: str) -> None:
         self.troubles.append(text)
 
-    def tick(self, fleet: Fleet) -> float:
+    def tick(self, fleet: Progress) -> float:
         self.ticks.append(self.clock.now)
         return 30.0
 
@@ -565,18 +567,25 @@ def prepare(
     folder: Any = None,
     read_only: bool = False,
     observer: Any = None,
+    wishes: dict[str, dict[str, Any]] | None = None,
+    folders: dict[str, Any] | None = None,
     **options: Any,
 ) -> Run:
-    """A fleet that has looked, but not begun."""
-    asked = Options(**{"comment": COMMENT, **options})
-    pool = VirtualPool(world.clock, asked.downloads + 6)
+    """A fleet that has looked, but not begun. options: of Wish and of Pace. wishes, folders: what a device has of its own."""
+    pace = Pace(**{key: value for key, value in options.items() if key in Pace.__dataclass_fields__})
+    asked = {key: value for key, value in options.items() if key in Wish.__dataclass_fields__}
+    assert len(asked) + sum(key in Pace.__dataclass_fields__ for key in options) == len(options), options
+    pool = VirtualPool(world.clock, pace.downloads + 6)
     if folder is None and dest is not None:
         folder = Folder(str(dest), world.clock, read_only=read_only)
     observer = observer or Recorder(world.clock)
-    devices = [Device(order, name, world.machine(name)) for order, name in enumerate(names)]
+    devices = []
+    for order, name in enumerate(names):
+        wish = Wish(**{"comment": COMMENT, **asked, **(wishes or {}).get(name, {})})
+        devices.append(Device(order, name, world.machine(name), wish, (folders or {}).get(name, folder)))
     api: Any = WorldApi(world, pool)
-    fleet = Fleet(api, devices, asked, pool, observer, folder)
-    fleet.look()
+    fleet = Fleet(api, devices, pace, pool, observer)
+    look(api, devices, pace)
     return Run(fleet, observer, pool)
 
 
@@ -584,7 +593,7 @@ def run(world: World, names: Iterable[str], dest: Path | None = None, **kwargs: 
     began = world.clock.now
     begun = prepare(world, names, dest, **kwargs)
     try:
-        _tasks._run(begun.fleet)
+        _tasks._run(begun.fleet, *begun.fleet.folders)
     finally:
         begun.took = world.clock.now - began
     return begun

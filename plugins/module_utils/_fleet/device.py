@@ -103,10 +103,16 @@ class Device:
     accepted: float = 0.0
     ready: float = 0.0
     ended: float = 0.0
+    # Seconds: how old its action was when this run took it up; None where this run started it.
+    age: float | None = None
 
     @property
     def label(self) -> str:
         return self.machine.label
+
+    @property
+    def done(self) -> bool:
+        return self.phase is Phase.DONE
 
 
 @dataclass(frozen=True)

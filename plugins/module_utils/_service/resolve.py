@@ -52,6 +52,8 @@ class Resolved:
     machine: Machine | None
     error: MachineError | None = None
     action: Action | None = None
+    # IDs of the records that led to the machine, because they were merged into it.
+    records: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.sign_in i
     managed_identity,
     username_password,
 )
-from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch, Tokens
+from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims, Fetch, Tokens
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
@@ -97,6 +97,14 @@ def open_device_code(
     _require(settings, "Signing in by device code", ("tenant", "client_id"))
     fetch = device_code.prepare(settings, where, http, secrets, show)
     return Tokens(fetch, http.clock, secrets), "Signing in by device code, as device_code says."
+
+
+def identity_key(settings: Settings) -> tuple[str | None, ...]:
+    """What tells one sign-in from another without a secret: for what is kept between runs."""
+    claims = Claims.of(settings.access_token or "")
+    named = (settings.tenant, settings.client_id, settings.username, settings.cloud, settings.region)
+    urls = (settings.api_url, settings.login_url, settings.audience)
+    return (settings.auth_source, *named, *urls, claims.tenant, claims.app_id)
 
 
 def _require(settings: Settings, what: str, needed: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.secops.defender.plugins.module_utils._fleet import run as _collect
+from ansible_collections.secops.defender.plugins.module_utils._fleet.failures import OUTCOMES
 from ansible_collections.secops.defender.plugins.module_utils._service import sources as _sources
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import CLOUDS, DEFENDER_APP_ID, REGIONS
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES
@@ -72,7 +72,7 @@ def subclasses(kind: type[_errors.DefenderError]) -> list[type[_errors.DefenderE
 def test_every_code_is_explained_and_none_that_does_not_exist() -> None:
     documented = [match[1] for row in rows("troubleshooting") if (match := re.fullmatch(r"`(\w+)`", row[0]))]
     assert len(documented) == len(set(documented))
-    known = raised() | set(_errors.ADVICE) | set(SIGN_IN_ADVICE) | set(_collect._OUTCOMES)
+    known = raised() | set(_errors.ADVICE) | set(SIGN_IN_ADVICE) | set(OUTCOMES)
     known |= set(_errors._STATUS_CODES.values())
     assert len(known) > 60
     assert set(documented) == known

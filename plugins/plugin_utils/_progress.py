@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Plan, Progress
@@ -19,6 +20,24 @@ from ansible_collections.secops.defender.plugins.module_utils._words.secrets imp
 _PACE = 30.0
 # Up to so many devices each gets a line when its package is stored; in larger fleets only what needs attention does.
 _SMALL_FLEET = 30
+
+# Callbacks whose output is read by people, line by line.
+_FOR_PEOPLE = frozenset(
+    (
+        "default",
+        "minimal",
+        "oneline",
+        "debug",
+        "yaml",
+        "unixy",
+        "dense",
+        "diy",
+        "selective",
+        "awx_display",
+        "timestamp",
+        "tree",
+    )
+)
 
 _VERBOSE = {
     "started": "collection started",
@@ -122,11 +141,16 @@ class DisplayReporter:
         )
 
     def _say(self, text: str) -> None:
-        self._display.display(self._clean(text))
+        self._display.display(self._clean(text), stderr=not _written_for_people())
 
     def _clean(self, text: str) -> str:
         # AWX shows the first kilobyte of an event.
         return f"secops.defender: {printable(self._secrets.scrub(text))}"[:1000]
+
+
+def _written_for_people() -> bool:
+    """Whether standard output is a text for people; a callback such as json owns it, and lines of ours would break it."""
+    return str(C.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] in _FOR_PEOPLE
 
 
 def size(count: int) -> str:

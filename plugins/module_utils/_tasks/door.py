@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.secops.defender.plugins.module_utils._tasks.master import parent_gone, reader_gone, watched
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
@@ -48,6 +49,7 @@ class Context:
     secrets: Secrets
     node: str
     clock: Clock = field(default_factory=Clock)
+    master_gone: t.Callable[[], bool] = field(default_factory=parent_gone)
 
 
 class Work(t.Protocol[O_contra]):
@@ -94,7 +96,8 @@ def open_door(
     else:
         for sentence in unknown_variables(environ, task.spec):
             context.reporter.warn(sentence)
-        result = task.work(options, context)
+        with watched(context.clock, context.master_gone):
+            result = task.work(options, context)
     kept = result.pop("access_token", None)
     result = t.cast(Result, secrets.scrub(result))
     return result if kept is None else {**result, "access_token": kept}
@@ -169,7 +172,9 @@ def run_module(task: Task) -> t.NoReturn:
     """The ordinary module: where a task was delegated or is asynchronous, and nobody can be shown progress."""
     module = _Module(argument_spec=task.spec, supports_check_mode=True)
     module.no_log_values.update(value for value in secrets_in(module.args, task.spec) if value)
-    context = Context(module.check_mode, ModuleReporter(module), Secrets(), os.uname().nodename)
+    context = Context(
+        module.check_mode, ModuleReporter(module), Secrets(), os.uname().nodename, master_gone=reader_gone()
+    )
     result = open_door(task, module.args, os.environ, os.getcwd(), context)
     if result.pop("failed"):
         module.fail_json(**result)

@@ -15,7 +15,11 @@ from ansible_collections.secops.defender.plugins.module_utils._service.connectio
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, EvidenceError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    DefenderError,
+    EvidenceError,
+    MasterGone,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -83,8 +87,11 @@ def run(work: Work, service: Result) -> None:
             comment=comments.pop() if len(comments) == 1 else None,
             devices=len(devices),
         )
-    fleet.run()
-    work.fatal = fleet.fatal
+    try:
+        fleet.run()
+        work.fatal = fleet.fatal
+    except MasterGone as failure:
+        work.fatal = failure
     for dest, folder in work.folders.items():
         _end(work, dest, folder, service)
 

@@ -11,6 +11,11 @@ import time
 import typing as t
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
+
+# Seconds that a wait for calls goes on at most before it looks whether the work was abandoned.
+_SLICE = 1.0
+
 
 class Stopped(Exception):
     """The task is ending: whoever was waiting in a thread gives up."""
@@ -21,13 +26,21 @@ class Clock:
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
+        self._abandoned: DefenderError | None = None
 
     def stop(self) -> None:
         """End every wait, now and later, with Stopped: a thread must not hold up the end of an interrupted task."""
         self._stopped.set()
 
+    def abandon(self, why: DefenderError) -> None:
+        """End every wait, now and later, with an error: nobody is there any more whom the work is for."""
+        self._abandoned = why
+        self._stopped.set()
+
     def check(self) -> None:
-        """Raises Stopped once the task is ending."""
+        """Raises Stopped once the task is ending, and what it was abandoned for."""
+        if self._abandoned:
+            raise self._abandoned
         if self._stopped.is_set():
             raise Stopped
 
@@ -47,10 +60,16 @@ class Clock:
     def wait(self, futures: t.Iterable[Future[t.Any]], seconds: float) -> None:
         """Until one of the futures is done, or for that many seconds."""
         pending = list(futures)
-        if pending:
-            wait(pending, timeout=max(0.0, seconds), return_when=FIRST_COMPLETED)
-        else:
+        if not pending:
             self.sleep(seconds)
+            return
+        end = self.monotonic() + seconds
+        while not self._abandoned:
+            left = max(0.0, end - self.monotonic())
+            done, _others = wait(pending, timeout=min(_SLICE, left), return_when=FIRST_COMPLETED)
+            if done or left <= _SLICE:
+                return
+        self.check()
 
     def jitter(self, seconds: float) -> float:
         """A random share of the seconds, from a half to all, so that processes do not retry in step."""

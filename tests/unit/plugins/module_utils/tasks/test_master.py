@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from ansible_collections.secops.defender.plugins.module_utils._tasks import master
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import MasterGone
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(master, "_PACE", 0.01)
+    monkeypatch.setattr(master, "_GRACE", 0.05)
+
+
+def test_a_wait_ends_when_the_master_is_gone() -> None:
+    clock = Clock()
+    with pytest.raises(MasterGone), master.watched(clock, lambda: True, pytest.fail):
+        clock.sleep(60.0)
+
+
+def test_what_does_not_end_by_itself_ends_with_the_process() -> None:
+    left, codes = threading.Event(), []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        left.set()
+
+    with master.watched(Clock(), lambda: True, leave):
+        assert left.wait(10.0)
+    assert codes == [1]
+
+
+def test_nothing_happens_while_the_master_lives() -> None:
+    clock, asked = Clock(), threading.Event()
+
+    def gone() -> bool:
+        asked.set()
+        return False
+
+    with master.watched(clock, gone, pytest.fail):
+        assert asked.wait(10.0)
+        clock.sleep(0.001)
+
+
+def test_the_parent_is_there() -> None:
+    assert not master.parent_gone()()
+
+
+def test_nobody_reads_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as output:
+        monkeypatch.setattr(sys, "__stdout__", output)
+        gone = master.reader_gone()
+        assert not gone()
+        os.close(reader)
+        assert gone()

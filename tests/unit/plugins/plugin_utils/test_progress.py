@@ -32,9 +32,11 @@ class Screen:
     def __init__(self, clock: Any) -> None:
         self._clock = clock
         self.shown: list[tuple[float, int, str]] = []
+        self.to_stderr: list[bool] = []
 
-    def display(self, text: str) -> None:
+    def display(self, text: str, stderr: bool = False) -> None:
         self.shown.append((self._clock.now, 0, text))
+        self.to_stderr.append(stderr)
 
     def v(self, text: str) -> None:
         self.shown.append((self._clock.now, 1, text))
@@ -239,3 +241,15 @@ def test_sizes_are_said_as_a_person_says_them(count: int, text: str) -> None:
 
 def test_a_fleet_that_nobody_watches_needs_no_reporter(world: World) -> None:
     assert run(world, _names(1)).devices[0].request == "started"
+
+
+@pytest.mark.parametrize(
+    ("callback", "stderr"),
+    [("default", False), ("awx_display", False), ("community.general.yaml", False), ("ansible.posix.json", True)],
+)
+def test_standard_output_is_left_to_a_callback_that_is_for_programs(
+    screen: Screen, reporter: DisplayReporter, monkeypatch: pytest.MonkeyPatch, callback: str, stderr: bool
+) -> None:
+    monkeypatch.setattr("ansible.constants.DEFAULT_STDOUT_CALLBACK", callback)
+    reporter.say("text")
+    assert screen.to_stderr == [stderr]

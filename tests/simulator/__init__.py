@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .alerts import Alert, Change
 from .devices import SCENARIOS, Device, PastAction
 from .faults import KINDS, Fault
 from .messages import LoggedRequest
@@ -14,7 +15,9 @@ from .settings import App, ManagedIdentity, Settings, User
 __all__ = [
     "KINDS",
     "SCENARIOS",
+    "Alert",
     "App",
+    "Change",
     "Device",
     "Fault",
     "LoggedRequest",

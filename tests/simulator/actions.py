@@ -11,6 +11,9 @@ from typing import Any
 from .timestamps import iso
 
 COLLECT = "CollectInvestigationPackage"
+ISOLATE, UNISOLATE = "Isolate", "Unisolate"
+# Isolation ends by itself after so many seconds.
+ISOLATION_SECONDS = 7 * 86400.0
 ACTIVE = ("Pending", "InProgress")
 NEVER = float("inf")
 
@@ -47,6 +50,7 @@ class Action:
     running_word: str = "InProgress"
     # Counted as running although it is over.
     blocks: bool = False
+    scope: str | None = None
 
     def state(self, now: float) -> tuple[str, float]:
         """The status and the moment of the last change."""
@@ -85,7 +89,7 @@ class Action:
             "cancellationComment": cancellation.comment if cancellation else None,
             "cancellationDateTimeUtc": iso(cancellation.asked) if cancellation else None,
             "errorHResult": _RESULTS.get(status, 0),
-            "scope": None,
+            "scope": self.scope,
             "externalId": None,
             "requestSource": self.request_source,
             "relatedFileInfo": None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from .alerts import Alert
 from .messages import Call, Handler, Reply, json_reply
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Control:
             ("GET", f"{base}/secrets", "control", self._secrets),
             ("GET", f"{base}/quota", "control", self._quota),
             ("POST", f"{base}/faults", "control", self._faults),
+            ("POST", f"{base}/alerts", "control", self._alert),
+            ("POST", f"{base}/alert-changes", "control", self._alert_change),
             ("POST", f"{base}/reset", "control", self._reset),
             ("POST", f"{base}/approve-device-code", "control", self._approve),
         ]
@@ -48,6 +51,21 @@ class Control:
         except (ValueError, TypeError) as error:
             return json_reply(400, {"error": str(error)})
         return json_reply(201, {})
+
+    def _alert(self, call: Call) -> Reply:
+        try:
+            alert = Alert(**{"age": 0.0, **_object(call)})
+        except (ValueError, TypeError) as error:
+            return json_reply(400, {"error": str(error)})
+        return json_reply(201, {"id": self._simulator.add_alert(alert)})
+
+    def _alert_change(self, call: Call) -> Reply:
+        try:
+            change = _object(call)
+            self._simulator.change_alert(change.pop("id"), **change)
+        except (ValueError, TypeError, KeyError) as error:
+            return json_reply(400, {"error": str(error)})
+        return json_reply(200, {})
 
     def _reset(self, call: Call) -> Reply:
         what = _object(call).get("what", "log")

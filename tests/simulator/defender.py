@@ -14,6 +14,9 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
+from .actions import Action
+from .alerts import ALERT_PROPERTIES, Alerts
+from .devices import Device
 from .faults import unauthorized
 from .fleet import Fleet
 from .messages import ApiError, Call, Handler, Reply, gateway_error, json_reply
@@ -26,6 +29,10 @@ from .tokens import Tokens
 _READ = ("Machine.Read.All", "Machine.ReadWrite.All")
 _READ_DELEGATED = ("Machine.Read", "Machine.ReadWrite")
 _COLLECT = ("Machine.CollectForensics",)
+_ISOLATE = ("Machine.Isolate",)
+_ISOLATION_TYPES = ("Full", "Selective", "UnManagedDevice")
+_ALERTS = ("Alert.Read.All", "Alert.ReadWrite.All")
+_ALERTS_DELEGATED = ("Alert.Read", "Alert.ReadWrite")
 _CANCEL = (
     "Machine.CollectForensics",
     "Machine.Isolate",
@@ -55,9 +62,11 @@ Work = Callable[[Call, Identity], Reply]
 
 
 class Defender:
-    def __init__(self, settings: Settings, tokens: Tokens, fleet: Fleet, quota: Quota, api_url: str) -> None:
+    def __init__(
+        self, settings: Settings, tokens: Tokens, fleet: Fleet, alerts: Alerts, quota: Quota, api_url: str
+    ) -> None:
         self._settings, self._tokens, self._fleet, self._quota = settings, tokens, fleet, quota
-        self._api_url = api_url
+        self._alert_book, self._api_url = alerts, api_url
         self._machine_properties: dict[str, Kind] = {
             **MACHINE_PROPERTIES,
             "aadDeviceId": "guid" if settings.guid_literals else "string",
@@ -81,6 +90,10 @@ class Defender:
             ("GET", machines, "machines", _READ, _READ_DELEGATED, self._machines),
             ("GET", rf"{machines}/findbyip\((.*)\)", "find_by_ip", _READ, _READ_DELEGATED, self._find_by_ip),
             ("GET", rf"{machines}/findbytag", "find_by_tag", _READ, _READ_DELEGATED, self._find_by_tag),
+            ("POST", rf"{machines}/([^/]+)/isolate", "isolate", _ISOLATE, _ISOLATE, self._isolate),
+            ("POST", rf"{machines}/([^/]+)/unisolate", "unisolate", _ISOLATE, _ISOLATE, self._unisolate),
+            ("GET", "/alerts", "alerts", _ALERTS, _ALERTS_DELEGATED, self._alerts),
+            ("GET", "/alerts/([^/]+)", "alert", _ALERTS, _ALERTS_DELEGATED, self._alert),
             ("GET", rf"{machines}/([^/]+)", "machine", _READ, _READ_DELEGATED, self._machine),
         ]
         return [
@@ -135,16 +148,38 @@ class Defender:
     # Machine actions
 
     def _collect(self, call: Call, identity: Identity) -> Reply:
-        comment = _comment(call)
-        device = self._fleet.device(call.parts[0])
-        if device.scenario == "lost_request" and self._fleet.spoil(device, "request"):
+        comment = _body(call)["Comment"]
+        return self._start(
+            call, lambda device: self._fleet.start_collection(device, comment, identity.requestor, call.now)
+        )
+
+    def _isolate(self, call: Call, identity: Identity) -> Reply:
+        body = _body(call, "IsolationType")
+        scope = body["IsolationType"]
+        if scope not in _ISOLATION_TYPES:
+            raise ApiError(400, "InvalidInput", f"IsolationType {scope} is not valid")
+        return self._start(
+            call,
+            lambda device: self._fleet.start_isolation(device, scope, body["Comment"], identity.requestor, call.now),
+        )
+
+    def _unisolate(self, call: Call, identity: Identity) -> Reply:
+        comment = _body(call)["Comment"]
+        return self._start(
+            call, lambda device: self._fleet.start_isolation(device, None, comment, identity.requestor, call.now)
+        )
+
+    def _start(self, call: Call, begin: Callable[[Device], Action]) -> Reply:
+        """The action, unless the scenario of the device loses the request or the reply."""
+        device, endpoint = self._fleet.device(call.parts[0]), call.entry.endpoint
+        if device.scenario == "lost_request" and self._fleet.spoil(device, f"{endpoint} request"):
             return gateway_error()
-        action = self._fleet.start_collection(device, comment, identity.requestor, call.now)
+        action = begin(device)
         call.entry.action_id = action.id
-        if device.scenario == "lost_reply" and self._fleet.spoil(device, "reply"):
+        if device.scenario == "lost_reply" and self._fleet.spoil(device, f"{endpoint} reply"):
             return gateway_error()
         reply = self._entity(201, "MachineActions", action.entity(call.now))
-        reply.closed = device.scenario == "dropped_reply" and self._fleet.spoil(device, "reply")
+        reply.closed = device.scenario == "dropped_reply" and self._fleet.spoil(device, f"{endpoint} reply")
         return reply
 
     def _machine_actions(self, call: Call, identity: Identity) -> Reply:
@@ -163,7 +198,7 @@ class Defender:
         return json_reply(200, body, _ODATA_HEADERS)
 
     def _cancel(self, call: Call, identity: Identity) -> Reply:
-        comment = _comment(call)
+        comment = _body(call)["Comment"]
         action = self._fleet.action(call.parts[0], call.now)
         self._fleet.cancel(action, identity.requestor, comment, call.now)
         return self._entity(200, "MachineActions", action.entity(call.now))
@@ -207,6 +242,15 @@ class Defender:
         rows = [row for row in self._fleet.machine_entities if any(map(fits, row["machineTags"]))]
         return self._values("Machines", rows)
 
+    # Alerts
+
+    def _alerts(self, call: Call, identity: Identity) -> Reply:
+        rows = self._alert_book.rows(call.now, expand="$expand" in call.query)
+        return self._page(call, "Alerts", "alerts", rows, ALERT_PROPERTIES, rows[0] if rows else (), "evidence")
+
+    def _alert(self, call: Call, identity: Identity) -> Reply:
+        return self._entity(200, "Alerts", self._alert_book.row(call.parts[0], call.now, "$expand" in call.query))
+
     # Replies
 
     def _entity(self, status: int, kind: str, entity: Mapping[str, Any]) -> Reply:
@@ -227,8 +271,9 @@ class Defender:
         rows: Iterable[Mapping[str, Any]],
         properties: Mapping[str, Kind],
         known: Iterable[str],
+        expandable: str = "",
     ) -> Reply:
-        query = parse_query(call.query, properties, known, self._settings.filter_nodes)
+        query = parse_query(call.query, properties, known, self._settings.filter_nodes, expandable)
         fitting = [row for row in rows if query.predicate is None or query.predicate(row)]
         asked = self._settings.page_size if query.top is None else query.top
         size = min(asked, self._settings.short_page or asked)
@@ -300,7 +345,8 @@ def _authorize(identity: Identity, roles: tuple[str, ...], scopes: tuple[str, ..
     raise ApiError(403, "Forbidden", message)
 
 
-def _comment(call: Call) -> str:
+def _body(call: Call, *further: str) -> dict[str, str]:
+    """Comment and the further fields: all of them must be there, as texts, and nothing else."""
     if call.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(400, "InvalidRequestBody", "Request body is incorrect")
     try:
@@ -309,9 +355,10 @@ def _comment(call: Call) -> str:
         raise ApiError(400, "InvalidRequestBody", "Request body is incorrect") from error
     if not isinstance(body, dict):
         raise ApiError(400, "InvalidRequestBody", "Request body is incorrect")
-    comment = body.get("Comment")
-    if comment is None or comment == "":
-        raise ApiError(400, "MissingRequiredParameter", "Required parameter is missing: Comment")
-    if not isinstance(comment, str) or set(body) != {"Comment"}:
+    wanted = ("Comment", *further)
+    for name in wanted:
+        if body.get(name) in (None, ""):
+            raise ApiError(400, "MissingRequiredParameter", f"Required parameter is missing: {name}")
+    if set(body) != set(wanted) or not all(isinstance(value, str) for value in body.values()):
         raise ApiError(400, "InvalidRequestBody", "Request body is incorrect")
-    return comment
+    return body

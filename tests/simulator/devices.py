@@ -50,6 +50,8 @@ class PastAction:
     requestor: str = "analyst@contoso.com"
     # Whether the service counts it as running, whatever its status says.
     blocks: bool = False
+    # Full or Selective of an isolation.
+    scope: str | None = None
 
 
 @dataclass
@@ -87,6 +89,10 @@ class Device:
     status_word: str = "InProgress"
     # There, but outside of what the app may see.
     hidden: bool = False
+    # Classes of response actions that its onboarding forbids: "basic" (collecting), "advanced" (isolating).
+    restricted: tuple[str, ...] = ()
+    # Behind a full-tunnel VPN an isolated device loses its way to Defender.
+    full_tunnel_vpn: bool = False
     collect_seconds: tuple[float, float] | None = None
     unseen_seconds: float | None = None
     unlisted_seconds: float | None = None
@@ -105,7 +111,9 @@ class Device:
         if not self.onboarded:
             self.agent_version = None
         self.id = (self.id or self.derived_id(1)).lower()
-        self.tags = tuple(self.tags)
+        self.tags, self.restricted = tuple(self.tags), tuple(self.restricted)
+        if not set(self.restricted) <= {"basic", "advanced"}:
+            raise ValueError(f"restricted is a list of basic and advanced, not {self.restricted!r}")
         self.history = tuple(item if isinstance(item, PastAction) else PastAction(**item) for item in self.history)
         if self.scenario == "huge" and self.package_size is None:
             self.package_size = _HUGE

@@ -16,7 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .actions import ACTIVE, COLLECT, NEVER, OFFLINE_SECONDS, Action, Cancellation
+from .actions import (
+    ACTIVE,
+    COLLECT,
+    ISOLATE,
+    ISOLATION_SECONDS,
+    NEVER,
+    OFFLINE_SECONDS,
+    UNISOLATE,
+    Action,
+    Cancellation,
+)
 from .devices import Device, PastAction
 from .messages import ApiError, Content
 from .packages import package
@@ -118,44 +128,82 @@ class Fleet:
         return action.machine_id if action else ""
 
     def start_collection(self, device: Device, comment: str, requestor: str, now: float) -> Action:
-        self._refuse(device, now)
-        seconds = self._duration(device)
-        action = Action(
-            self._guid(),
-            device.id,
-            device.name,
-            COLLECT,
-            requestor,
-            comment,
-            created=now,
-            begins=now + 0.3 * seconds,
-            ends=now + seconds,
-            outcome={"fails": "Failed", "times_out": "TimeOut"}.get(device.scenario, "Succeeded"),
-            seen_from=now + _either(device.unseen_seconds, self._settings.unseen_seconds),
-            listed_from=now + _either(device.unlisted_seconds, self._settings.unlisted_seconds),
-            running_word=device.status_word,
-        )
-        if device.scenario == "offline":
-            action.begins, action.ends, action.outcome = NEVER, now + OFFLINE_SECONDS, "TimeOut"
-        elif device.scenario == "cancelled":
+        self._refuse(device, COLLECT, "basic", now)
+        if not device.onboarded:
+            raise ApiError(400, "BadRequest", f"Machine {device.id} is not onboarded")
+        action = self._new_action(device, COLLECT, comment, requestor, now, self._duration(device))
+        if device.scenario == "cancelled":
+            seconds = action.ends - now
             action.ends = NEVER
             action.cancellation = Cancellation("analyst@contoso.com", "Not needed", now + 0.9 * seconds, now + seconds)
         self.starts[device.id] += 1
         return self._keep(action)
 
-    def _refuse(self, device: Device, now: float) -> None:
+    def start_isolation(self, device: Device, scope: str | None, comment: str, requestor: str, now: float) -> Action:
+        """Isolates with the scope Full, Selective or UnManagedDevice, or releases, with none."""
+        kind = ISOLATE if scope else UNISOLATE
+        self._refuse(device, kind, "advanced", now)
+        if scope and device.onboarded == (scope == "UnManagedDevice"):
+            raise ApiError(400, "BadRequest", f"IsolationType {scope} is not one for machine {device.id}")
+        if scope == "Selective" and not device.os_platform.startswith("Windows"):
+            message = f"OS Platform {device.os_platform} isn't supported for this action"
+            raise ApiError(400, "OsPlatformNotSupported", message)
+        if self._settings.refuse_repeated_isolation and self.isolated(device, now) is bool(scope):
+            state = "already isolated" if scope else "not isolated"
+            raise ApiError(400, "BadRequest", f"Machine {device.id} is {state}")
+        seconds = self._random.uniform(*self._settings.isolate_seconds)
+        action = self._new_action(device, kind, comment, requestor, now, seconds)
+        action.scope = scope
+        return self._keep(action)
+
+    def isolated(self, device: Device, now: float) -> bool:
+        """No field of a machine tells; it is the newest that succeeded, and isolation ends by itself."""
+        done = [
+            action
+            for action in self._actions_of.get(device.id, [])
+            if action.type in (ISOLATE, UNISOLATE) and action.status(now) == "Succeeded"
+        ]
+        newest = max(done, key=lambda action: action.ends, default=None)
+        return newest is not None and newest.type == ISOLATE and now < newest.ends + ISOLATION_SECONDS
+
+    def _new_action(
+        self, device: Device, kind: str, comment: str, requestor: str, now: float, seconds: float
+    ) -> Action:
+        outcome = {"fails": "Failed", "times_out": "TimeOut"}.get(device.scenario, "Succeeded")
+        begins, ends = now + 0.3 * seconds, now + seconds
+        if device.scenario == "offline" or (device.full_tunnel_vpn and self.isolated(device, now)):
+            begins, ends, outcome = NEVER, now + OFFLINE_SECONDS, "TimeOut"
+        return Action(
+            self._guid(),
+            device.id,
+            device.name,
+            kind,
+            requestor,
+            comment,
+            now,
+            begins,
+            ends,
+            outcome,
+            seen_from=now + _either(device.unseen_seconds, self._settings.unseen_seconds),
+            listed_from=now + _either(device.unlisted_seconds, self._settings.unlisted_seconds),
+            running_word=device.status_word,
+        )
+
+    def _refuse(self, device: Device, kind: str, response_class: str, now: float) -> None:
         if device.scenario == "forbidden":
             raise ApiError(403, "Forbidden", f"The caller has no access to the device group of machine {device.id}")
+        if response_class in device.restricted:
+            # Preview of April 2026; neither the status nor the code of the API's refusal is published.
+            message = f"Response actions of the class {response_class} are restricted on machine {device.id}"
+            raise ApiError(403, "ResponseActionRestricted", message)
         if device.scenario == "unsupported_os":
             message = f"OS Platform {device.os_platform} isn't supported for this action"
             raise ApiError(400, "OsPlatformNotSupported", message)
         if device.scenario == "old_client":
-            message = f"{COLLECT} is supported on client version {_MINIMUM_CLIENT} and above"
+            message = f"{kind} is supported on client version {_MINIMUM_CLIENT} and above"
             raise ApiError(400, "ClientVersionNotSupported", message)
-        if not device.onboarded:
-            raise ApiError(400, "BadRequest", f"Machine {device.id} is not onboarded")
         for action in self._actions_of.get(device.id, []):
-            if action.type == COLLECT and action.active(now):
+            if action.type == kind and action.active(now):
                 if device.scenario == "busy_then_done" and self.spoil(device, "busy"):
                     action.ends = now
                 raise ApiError(400, "ActiveRequestAlreadyExists", "Action is already in progress")
@@ -185,6 +233,7 @@ class Fleet:
             request_source="Portal",
             running_word=device.status_word,
             blocks=past.blocks,
+            scope=past.scope or ("Full" if past.type == ISOLATE else None),
         )
         if past.status == "Cancelled":
             action.cancellation = Cancellation(past.requestor, "Not needed", created, ends)

@@ -10,14 +10,15 @@ from typing import Any
 
 import yaml
 
+from .alerts import Alert
 from .devices import Device
 from .settings import App, ManagedIdentity, User
 
-_SECTIONS = {"devices": Device, "apps": App, "users": User, "identities": ManagedIdentity}
+_SECTIONS = {"devices": Device, "apps": App, "users": User, "identities": ManagedIdentity, "alerts": Alert}
 
 
 def read_fleet(path: Path) -> dict[str, Any]:
-    """The arguments of Simulator: the lists of the four sections, and what stands in settings."""
+    """The arguments of Simulator: the lists of the sections, and what stands in settings."""
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return _arguments(document, path)
 
@@ -32,8 +33,9 @@ def _arguments(document: Any, path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or set(document) - {*_SECTIONS, "settings", "neighbours"}:
         raise ValueError(f"{path}: sections are {', '.join(_SECTIONS)}, settings and neighbours")
     arguments = dict(document.get("settings") or {})
-    if "collect_seconds" in arguments:
-        arguments["collect_seconds"] = tuple(arguments["collect_seconds"])
+    for name in ("collect_seconds", "isolate_seconds", "domains"):
+        if name in arguments:
+            arguments[name] = tuple(arguments[name])
     for section, kind in _SECTIONS.items():
         if section in document:
             arguments[section] = [item for entry in document[section] for item in _items(kind, entry)]
@@ -47,4 +49,10 @@ def _items(kind: type, entry: dict[str, Any]) -> list[Any]:
     if repeat is None:
         return [kind(**entry)]
     width = len(str(repeat))
-    return [kind(**{**entry, "name": entry["name"].replace("{n}", f"{n:0{width}d}")}) for n in range(1, repeat + 1)]
+    return [
+        kind(**{key: _numbered(value, f"{n:0{width}d}") for key, value in entry.items()}) for n in range(1, repeat + 1)
+    ]
+
+
+def _numbered(value: Any, number: str) -> Any:
+    return value.replace("{n}", number) if isinstance(value, str) else value

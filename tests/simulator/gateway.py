@@ -102,7 +102,7 @@ class Gateway:
         return None, ()
 
     def _name_subject(self, entry: LoggedRequest, parts: tuple[str, ...]) -> None:
-        if entry.endpoint in ("collect", "machine"):
+        if entry.endpoint in ("collect", "machine", "isolate", "unisolate"):
             entry.machine_id = parts[0]
         elif entry.endpoint in ("machine_action", "package_link", "cancel"):
             entry.action_id = parts[0].lower()

@@ -158,7 +158,8 @@ class _Parser:
             return lambda row: compare(row[name], text)
         if kind == "number":
             number = int(literal)
-            return lambda row: compare(row[name], number)
+            # Nothing is greater or less than null.
+            return lambda row: compare(row[name], number) if row[name] is not None else operator == "ne"
         try:
             moment = parse_utc(literal)
         except ValueError as error:
@@ -226,13 +227,22 @@ class Query:
     top: int | None
     skip: int
     select: tuple[str, ...]
+    expand: bool = False
 
 
 def parse_query(
-    query: Mapping[str, str], properties: Mapping[str, Kind], known: Iterable[str], node_limit: int
+    query: Mapping[str, str],
+    properties: Mapping[str, Kind],
+    known: Iterable[str],
+    node_limit: int,
+    expandable: str = "",
 ) -> Query:
+    """expandable: the one property that $expand may name."""
+    expand = query.get("$expand")
+    if expandable and expand not in (None, expandable):
+        raise QueryError(f"The property '{expand}' cannot be used in the $expand query option.")
     for option in query:
-        if option.startswith("$") and option not in _OPTIONS:
+        if option.startswith("$") and option not in _OPTIONS and not (expandable and option == "$expand"):
             raise QueryError(f"Custom query option '{option}' that starts with '$' is not supported.")
     predicate = parse_filter(query["$filter"], properties, node_limit) if "$filter" in query else None
     top = _count_option(query, "$top")
@@ -243,7 +253,7 @@ def parse_query(
     for name in select:
         if name not in known or name == "onboardingStatus":
             raise QueryError(f"The property '{name}' cannot be used in the $select query option.")
-    return Query(predicate, top, _count_option(query, "$skip") or 0, select)
+    return Query(predicate, top, _count_option(query, "$skip") or 0, select, expand is not None)
 
 
 def _count_option(query: Mapping[str, str], option: str) -> int | None:

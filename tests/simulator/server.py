@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .alerts import Alert, Alerts
 from .assertions import EXCHANGE_AUDIENCE
 from .control import Control
 from .defender import Defender
@@ -58,6 +59,7 @@ class Simulator:
         apps: Iterable[App] | None = None,
         users: Iterable[User] | None = None,
         identities: Iterable[ManagedIdentity] | None = None,
+        alerts: Iterable[Alert] = (),
         clock: Clock | None = None,
         port: int = 0,
         state_dir: Path | str | None = None,
@@ -86,12 +88,13 @@ class Simulator:
         self.users = default_users() if users is None else list(users)
         self.identities = default_identities() if identities is None else list(identities)
         self.fleet = Fleet(list(devices), self.settings, self.clock)
+        self.alerts = Alerts(alerts, self.fleet, self.tenant)
         self.quota = Quota(self.settings)
         self.faults = Faults()
         self.tokens = Tokens(self.settings, self.login_url)
         self.entra = Entra(self.settings, self.tokens, self.apps, self.users)
         self.managed_identity = ManagedIdentityEndpoints(self.tokens, self.identities)
-        defender = Defender(self.settings, self.tokens, self.fleet, self.quota, self.api_url)
+        defender = Defender(self.settings, self.tokens, self.fleet, self.alerts, self.quota, self.api_url)
         table = [
             *routes(Control(self).routes()),
             *routes(defender.routes()),
@@ -246,6 +249,13 @@ class Simulator:
         self.faults.add(fault)
         return fault
 
+    def add_alert(self, alert: Alert) -> str:
+        """The ID of an alert that comes up now, or as many seconds ago as its age says."""
+        return self.alerts.add(alert, self.clock())
+
+    def change_alert(self, alert_id: str, severity: str = "", status: str = "") -> None:
+        self.alerts.change(alert_id, self.clock(), severity, status)
+
     def reset_log(self) -> None:
         """Forgets the requests and the count of 429s; devices, actions, quota use and faults stay."""
         self._gateway.requests.clear()
@@ -257,6 +267,7 @@ class Simulator:
         self.quota.reset()
         self.faults.reset()
         self.fleet.reset()
+        self.alerts.reset()
 
     def issue_token(
         self,

@@ -48,6 +48,7 @@ class Settings:
     count_rejected: bool = False
 
     collect_seconds: tuple[float, float] = (1.0, 3.0)
+    isolate_seconds: tuple[float, float] = (0.5, 1.5)
     cancel_seconds: float = 0.2
     unseen_seconds: float = 0.0
     unlisted_seconds: float = 0.0
@@ -74,6 +75,8 @@ class Settings:
     # Whether computerDnsName is compared with its case, in filters and in the path of one machine.
     case_sensitive_names: bool = True
 
+    # Whether isolating what is isolated, or releasing what is not, is refused.
+    refuse_repeated_isolation: bool = True
     # The two forms of a 403 that were seen: "roles" (2026), "permissions" (2021).
     denial: Literal["roles", "permissions"] = "roles"
     # Two readings of the documentation that would make the usual pair of permissions insufficient.
@@ -104,9 +107,10 @@ class Settings:
             raise ValueError(f"retry_after is true, false or http-date, not {self.retry_after!r}")
         if self.expired_package not in ("no_link", "404", "410"):
             raise ValueError(f"expired_package is no_link, 404 or 410, not {self.expired_package!r}")
-        low, high = self.collect_seconds
-        if not 0 <= low <= high:
-            raise ValueError("collect_seconds is a pair, the smaller first")
+        for name in ("collect_seconds", "isolate_seconds"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(f"{name} is a pair, the smaller first")
 
 
 @dataclass
@@ -180,6 +184,8 @@ def default_apps() -> list[App]:
             certificate=False,
             scopes=("Machine.CollectForensics", "Machine.Read"),
         ),
+        App("secops-alerts", roles=("Alert.Read.All",)),
+        App("secops-containment", roles=("Machine.Isolate", "Machine.Read.All")),
     ]
 
 

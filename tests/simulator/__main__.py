@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import threading
 from pathlib import Path
@@ -54,17 +55,30 @@ def main() -> None:
             # A dead parent that nobody has waited for still has its number, yet no children.
             if options.parent_pid and not (os.getppid() == options.parent_pid if child else _alive(options.parent_pid)):
                 break
-    (options.state_dir / "simulator.json").unlink(missing_ok=True)
+    for name in ("simulator.json", "environment"):
+        (options.state_dir / name).unlink(missing_ok=True)
 
 
 def _publish(simulator: Simulator, neighbours: list[Simulator]) -> None:
     """Complete or not there at all: whoever waits for the file may read it as soon as it exists."""
     facts = {**_facts(simulator), "neighbours": [_facts(neighbour) for neighbour in neighbours]}
-    target = simulator.state_dir / "simulator.json"
+    _write(simulator.state_dir / "environment", _environment(facts))
+    for neighbour, its_facts in zip(neighbours, facts["neighbours"], strict=True):
+        _write(neighbour.state_dir / "environment", _environment(its_facts))
+    _write(simulator.state_dir / "simulator.json", json.dumps(facts, indent=2))
+
+
+def _write(target: Path, text: str) -> None:
     draft = target.with_suffix(".part")
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     os.replace(draft, target)
+
+
+def _environment(facts: dict[str, Any]) -> str:
+    """What points the collection at the tenant, to be sourced by a shell."""
+    names = ("api_url", "login_url", "ca_path", "tenant", "client_id", "client_secret")
+    return "".join(f"export DEFENDER_{name.upper()}={shlex.quote(str(facts[name]))}\n" for name in names)
 
 
 def _facts(simulator: Simulator) -> dict[str, Any]:

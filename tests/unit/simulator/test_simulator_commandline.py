@@ -122,6 +122,18 @@ def test_a_neighbour_shares_the_addresses_and_has_a_log_of_its_own(program: Prog
     assert program.call("GET", "/_simulator/requests").json() == []
 
 
+def test_the_environment_points_the_collection_at_it(program: Program) -> None:
+    for facts, folder in (
+        (program.facts, program.state.parent),
+        (program.facts["neighbours"][0], program.state.parent / "neighbour1"),
+    ):
+        path = folder / "environment"
+        assert path.stat().st_mode & 0o077 == 0
+        command = f'. "{path}"; printf "%s " "$DEFENDER_TENANT" "$DEFENDER_CLIENT_SECRET" "$DEFENDER_CA_PATH"'
+        said = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True).stdout
+        assert said.split() == [facts["tenant"], facts["client_secret"], facts["ca_path"]]
+
+
 def test_faults_and_resets_from_outside(program: Program) -> None:
     headers = {"Authorization": f"Bearer {program.token()}"}
     fault = {"endpoint": "any", "kind": "status", "status": 502, "count": 1}
@@ -138,7 +150,7 @@ def test_faults_and_resets_from_outside(program: Program) -> None:
 def test_it_ends_on_a_signal_and_takes_its_state_with_it(program: Program) -> None:
     program.process.send_signal(signal.SIGTERM)
     assert program.process.wait(10) == 0
-    assert not program.state.exists()
+    assert not program.state.exists() and not program.state.with_name("environment").exists()
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:

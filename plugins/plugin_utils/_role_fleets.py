@@ -25,7 +25,7 @@ _LISTED = 10
 _TENANT_ID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 # From a tenant as it was asked for, and where to ask for it, to its ID; None if that cannot be found out.
-Discover = t.Callable[[str, Mapping[str, t.Any]], t.Optional[str]]
+Discover = t.Callable[[str, Mapping[str, t.Any]], str | None]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,9 @@ def _contradiction(members: Iterable[Request]) -> str | None:
     for request in members:
         other = first.setdefault(request.device.lower(), request)
         if other.wish != request.wish:
-            differ = [each.name for each in fields(Wish) if getattr(other.wish, each.name) != getattr(request.wish, each.name)]
+            differ = [
+                each.name for each in fields(Wish) if getattr(other.wish, each.name) != getattr(request.wish, each.name)
+            ]
             return str(
                 OptionsError(
                     f"The hosts {other.host} and {request.host} lead to one device, {request.device}, but want another "

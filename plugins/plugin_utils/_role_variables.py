@@ -88,7 +88,7 @@ def listen(surroundings: Surroundings) -> Said:
     values = {}
     for name in (*_SPEC, *_READ_BY_ROLE):
         if PREFIX + name in variables:
-            value = _evaluated(PREFIX + name, variables[PREFIX + name], surroundings.template, name in _SECRETS)
+            value = evaluated(PREFIX + name, variables[PREFIX + name], surroundings.template, name in _SECRETS)
             if not _is_blank(value):
                 values[name] = value
     machine = values.pop("machine", None)
@@ -122,7 +122,9 @@ def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known
         wait_timeout=wish.wait_timeout,
         cancel_on_timeout=wish.cancel_on_timeout,
         tenant=_tenant(said),
-        login={name: getattr(settings, name) for name in ("cloud", "login_url", "ca_path", "validate_certs", "timeout")},
+        login={
+            name: getattr(settings, name) for name in ("cloud", "login_url", "ca_path", "validate_certs", "timeout")
+        },
         limit=said.options.max_machines,
         hosts=hosts,
         known=known,
@@ -140,7 +142,7 @@ def _refuse_unknown(variables: Mapping[str, t.Any]) -> None:
         )
 
 
-def _evaluated(name: str, value: t.Any, template: Callable[[t.Any], t.Any], secret: bool = False) -> t.Any:
+def evaluated(name: str, value: t.Any, template: Callable[[t.Any], t.Any], secret: bool = False) -> t.Any:
     """Raises OptionsError for what cannot be evaluated."""
     try:
         evaluated = template(value)
@@ -174,9 +176,11 @@ def _module_defaults(defaults: Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {names[name]: value for name, value in given.items() if not _is_blank(value)}
 
 
-def _device(variables: Mapping[str, t.Any], machine: t.Any, template: Callable[[t.Any], t.Any]) -> tuple[str, str | None]:
+def _device(
+    variables: Mapping[str, t.Any], machine: t.Any, template: Callable[[t.Any], t.Any]
+) -> tuple[str, str | None]:
     """The name of a host's device, and another one that has to lead there, too. Raises OptionsError."""
-    known_id = _evaluated("defender_machine_id", variables.get("defender_machine_id"), template)
+    known_id = evaluated("defender_machine_id", variables.get("defender_machine_id"), template)
     named = [
         _one_name(name, value)
         for name, value in (("defender_machine_id", known_id), (PREFIX + "machine", machine))
@@ -218,7 +222,9 @@ def _given(
 ) -> Given:
     """Everything as one task of the module would have it, read under the names by which it was given. Raises OptionsError."""
     labels = _labels(values, defaults)
-    spec = {labels[name]: {key: each for key, each in option.items() if key != "aliases"} for name, option in _SPEC.items()}
+    spec = {
+        labels[name]: {key: each for key, each in option.items() if key != "aliases"} for name, option in _SPEC.items()
+    }
     args = {labels[name]: value for name, value in {**defaults, **values}.items()}
     given = read(args, spec, surroundings.environ, called=f"The role {ROLE}", base=surroundings.base)
     found = {name: given[label] for name, label in labels.items()}
@@ -239,8 +245,12 @@ def _options(given: Given, values: Mapping[str, t.Any], defaults: Mapping[str, t
     except OptionsError as failure:
         labels = {name: label for name, label in _labels(values, defaults).items() if name != label}
         # Where a sentence speaks of an option by its name, and not of what it is about.
-        named = re.compile(rf"(?:(?<=^)|(?<=\bno )|(?<=\ba )|(?<=Give )|(?<=but )|(?<=raise ))({'|'.join(labels)})(?=[ .:,;]|$)")
-        message, advice = (named.sub(lambda match: labels[match[1]], text) for text in (failure.message, failure.advice))
+        named = re.compile(
+            rf"(?:(?<=^)|(?<=\bno )|(?<=\ba )|(?<=Give )|(?<=but )|(?<=raise ))({'|'.join(labels)})(?=[ .:,;]|$)"
+        )
+        message, advice = (
+            named.sub(lambda match: labels[match[1]], text) for text in (failure.message, failure.advice)
+        )
         raise OptionsError(message, advice=advice, code=failure.code) from None
 
 

@@ -109,8 +109,8 @@ class CollectOptions:
         return options
 
 
-def work(options: CollectOptions, context: Context) -> Result:
-    """Raises no DefenderError: it is in the result."""
+def job(options: CollectOptions) -> Job:
+    """What is to be carried out. Nothing is asked of the service yet."""
 
     def find(api: Api) -> list[Found]:
         resolved = resolve(api, [each.name for each in options.asked], options.on_ambiguous)
@@ -119,23 +119,25 @@ def work(options: CollectOptions, context: Context) -> Result:
     def first_look(fleet: Fleet, context: Context) -> None:
         look.look(fleet.api, fleet.devices, options.pace, all_ages=context.check_mode)
 
-    return carry_out(
-        Job(
-            module="defender_collect_package",
-            permissions=COLLECT_AND_READ,
-            settings=options.settings,
-            pace=options.pace,
-            asked=[each.text for each in options.asked],
-            dests=[each.wish.dest for each in options.asked if each.wish.dest],
-            report=options.report,
-            comment=options.comment,
-            noun="device",
-            counted=(Request.STARTED, Request.ALREADY_RUNNING, Request.REUSED, Request.RESUMED),
-            find=find,
-            look=first_look,
-        ),
-        context,
+    return Job(
+        module="defender_collect_package",
+        permissions=COLLECT_AND_READ,
+        settings=options.settings,
+        pace=options.pace,
+        asked=[each.text for each in options.asked],
+        dests=[each.wish.dest for each in options.asked if each.wish.dest],
+        report=options.report,
+        comment=options.comment,
+        noun="device",
+        counted=(Request.STARTED, Request.ALREADY_RUNNING, Request.REUSED, Request.RESUMED),
+        find=find,
+        look=first_look,
     )
+
+
+def work(options: CollectOptions, context: Context) -> Result:
+    """Raises no DefenderError: it is in the result."""
+    return carry_out(job(options), context)
 
 
 TASK = Task("defender_collect_package", spec(), CollectOptions.of, work, refused)

@@ -14,6 +14,12 @@ import yaml
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
+def task_of(module: pathlib.Path) -> pathlib.Path:
+    """Where a module's options are described; those that serve the role alone have none."""
+    described = TOP / "plugins" / "module_utils" / "_tasks" / f"{module.stem.removeprefix('defender_')}.py"
+    return described if described.exists() else module
+
+
 def action_group() -> list[str]:
     groups = yaml.safe_load((TOP / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
     listed = [name for name in groups["defender"] if isinstance(name, str)]
@@ -21,7 +27,7 @@ def action_group() -> list[str]:
     modules = sorted(
         path.stem
         for path in (TOP / "plugins" / "modules").glob("*.py")
-        if "connection_spec()" in path.read_text(encoding="utf-8")
+        if "connection_spec()" in task_of(path).read_text(encoding="utf-8")
     )
     if listed == modules:
         return []

@@ -71,7 +71,7 @@ def work(options: Options, context: Context) -> Result:
         token.append(connection.tokens.get())
         claims = Claims.of(token[0])
         facts.update(_facts(claims, context.clock.wall()))
-        _check(claims)
+        _check_readable(claims)
         check_claims(claims, connection.where, (), context.clock.wall(), 0.0)
         _check_permissions(claims, options.required_permissions)
         return {"msg": _sentence(claims)}
@@ -106,8 +106,8 @@ def _sentence(claims: Claims) -> str:
     return f"The token is {until} and permits {', '.join(sorted(claims.permissions or ()))}."
 
 
-def _check(claims: Claims) -> None:
-    """Raises AuthError for a token of which nothing can be said: it opens the Defender API for nobody."""
+def _check_readable(claims: Claims) -> None:
+    """Raises AuthError for a token of which nothing can be said."""
     if claims.permissions is None:
         raise AuthError(
             "The access token cannot be read: it is not of the form that Entra ID gives out for the Defender API.",
@@ -120,6 +120,10 @@ def _check(claims: Claims) -> None:
             advice="Get one for the scope https://api.securitycenter.microsoft.com/.default.",
             code="WrongAudience",
         )
+
+
+def _check_permissions(claims: Claims, required: t.Sequence[str]) -> None:
+    """Raises AuthError for a token that permits nothing at all, or that names all that is missing."""
     if not claims.permissions:
         raise AuthError(
             "The token permits nothing: it carries no role and no scope.",
@@ -127,16 +131,12 @@ def _check(claims: Claims) -> None:
             "new token.",
             code="MissingPermission",
         )
-
-
-def _check_permissions(claims: Claims, required: t.Sequence[str]) -> None:
-    """Raises AuthError that names all that are missing."""
     missing = [permission for permission in dict.fromkeys(required) if not claims.permits(permission)]
     if missing:
         kind = "delegated" if claims.delegated else "application"
         raise AuthError(
             f"The token lacks the {kind} permission{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
-            f"{', '.join(sorted(claims.permissions or ())) or 'none'}.",
+            f"{', '.join(sorted(claims.permissions))}.",
             advice="Add what is missing of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and "
             "get a new token.",
             code="MissingPermission",

@@ -34,7 +34,6 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     NetworkError,
-    OptionsError,
     ReplyLost,
     ServiceError,
 )
@@ -92,11 +91,6 @@ class Options:
         """Raises OptionsError."""
         named = texts("machines", given["machines"] or ())
         ids = texts("action_ids", given["action_ids"] or ())
-        if not named and not ids:
-            raise OptionsError(
-                "machines and action_ids are empty, which selects nothing to cancel.",
-                advice="Name a device or a machine action.",
-            )
         return cls(
             Settings.of(given),
             (*ids, *named),
@@ -312,6 +306,8 @@ def _row(each: Resolved, target: _Cancel | None, fatal: dict[str, t.Any] | None)
 
 def _sentence(asked: t.Sequence[tuple[Resolved, _Cancel | None]], rows: list[Result], check_mode: bool) -> str:
     """Each action counts once, also one that was named twice."""
+    if not rows:
+        return "An empty list selects nothing: no action was asked to be cancelled."
     once = {
         target.action.id if target else f"?{row['asked']}": (row, target)
         for (_each, target), row in zip(asked, rows, strict=True)
@@ -322,9 +318,16 @@ def _sentence(asked: t.Sequence[tuple[Resolved, _Cancel | None]], rows: list[Res
         if check_mode and word == "asked to be cancelled":
             word = "would be cancelled"
         words[word] = words.get(word, 0) + 1
-    told = ", ".join(f"{number} {word}" for word, number in words.items()) or "nothing to do"
+    told = ", ".join(f"{words[word]} {word}" for word in sorted(words, key=_place))
     failures = [row for row, _target in once.values() if row["failed"]]
     return f"{count(len(once), 'action')}: {told}.{failures_told(failures, 'asked')}"
+
+
+def _place(word: str) -> int:
+    """Where an outcome stands in the sentence: what was done comes first, what failed last."""
+    if word.endswith("cancelled"):
+        return 0
+    return {"not running": 2, "failed": 3}.get(word, 1)
 
 
 TASK = Task(

@@ -25,9 +25,8 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.work import Found, Job
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import Found, Job, carry_out, refused
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
@@ -67,11 +66,6 @@ class Options:
         """Raises OptionsError."""
         named = texts("machines", given["machines"] or ())
         ids = texts("action_ids", given["action_ids"] or ())
-        if not named and not ids:
-            raise OptionsError(
-                "machines and action_ids are empty, which selects nothing to fetch.",
-                advice="Name a device or a machine action.",
-            )
         return cls(
             Settings.of(given),
             (*named, *ids),

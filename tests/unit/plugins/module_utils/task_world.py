@@ -52,6 +52,9 @@ class Teller:
 # Of a connection option: leave it out of the arguments.
 LEFT_OUT = object()
 
+Result = dict[str, t.Any]
+Ask = t.Callable[..., Result]
+
 
 def ask(
     task: Task,

@@ -10,8 +10,8 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.secops.defender.plugins.module_utils._tasks.job import refused
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import error_told
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import refused
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.plugin_utils._role_desk import Desk, Row
 from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import ROLE, Surroundings, evaluated

@@ -18,10 +18,10 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
 from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import CollectOptions
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
+from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, refused
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import Asked
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, listed
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.work import Found
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter

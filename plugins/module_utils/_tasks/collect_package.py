@@ -16,10 +16,10 @@ from ansible_collections.secops.defender.plugins.module_utils._service.connectio
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import resolve
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
+from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import Asked, names_option, requests
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.work import Found, Job
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 

@@ -23,9 +23,10 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
+from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import Found, Job, carry_out, refused
+from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec

@@ -24,7 +24,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device
-    from ansible_collections.secops.defender.plugins.module_utils._tasks.work import Work
+    from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Work
 
 # Descriptors that an open folder holds, and what the rest of the process needs beside them.
 _EACH, _OTHERS = 4, 200

@@ -5,55 +5,18 @@
 
 from __future__ import annotations
 
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import container
-from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._fleet import look
-from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Pace, Plan, Request, Wish
 from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
-from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
-from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved
-from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._tasks import folders as evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
-from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, duration
-
-
-@dataclass(frozen=True)
-class Found:
-    """One element of what was asked for: what it led to, and what is wished for it."""
-
-    resolved: Resolved
-    wish: Wish
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one module does with a fleet; everything else is the same for all.
-
-    asked: as it was written, in order. noun: what is counted. counted: what the sentence tells of how actions came about.
-    find: the devices; raises what the API raises. look: what there is for them already; changes nothing.
-    """
-
-    module: str
-    permissions: tuple[tuple[str, ...], ...]
-    settings: Settings
-    pace: Pace
-    asked: t.Sequence[str]
-    dests: t.Sequence[str]
-    report: bool
-    comment: str
-    noun: str
-    counted: tuple[Request, ...]
-    find: t.Callable[[Api], list[Found]]
-    look: t.Callable[[Fleet, Context], None]
+from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Job, Work
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
 
 
 def carry_out(job: Job, context: Context) -> Result:
@@ -65,120 +28,6 @@ def carry_out(job: Job, context: Context) -> Result:
     except DefenderError as failure:
         work.fatal = failure
     return work.outcome()
-
-
-def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
-    """The result of a task whose options were refused: the same keys as any other."""
-    rows = [_row(name, None, None, error) for name in _asked(args)]
-    return {
-        "changed": False,
-        "summary": _summary(rows, Plan(), 0.0, 0),
-        "packages": rows,
-        "report": None,
-        "reports": {},
-    }
-
-
-def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
-    """The machines and actions that a task names, whatever else is wrong with it."""
-    asked: list[str] = []
-    for name in ("machines", "machine", "machine_id", "action_ids", "action_id"):
-        named = args.get(name)
-        listed = (
-            named if isinstance(named, list) else [named] if isinstance(named, dict) else str(named or "").split(",")
-        )
-        for each in listed:
-            text = each.get("machine_id") or each.get("machine") if isinstance(each, dict) else each
-            asked += [str(text).strip()] if str(text or "").strip() else []
-    return asked
-
-
-@dataclass
-class Work:
-    """One job on its way, as far as it has got. began: monotonic seconds; started: seconds since 1970."""
-
-    job: Job
-    context: Context
-    began: float = field(init=False)
-    started: float = field(init=False)
-    api: Api | None = None
-    fleet: Fleet | None = None
-    found: list[Found] = field(default_factory=list)
-    folders: dict[str, Folder] = field(default_factory=dict)
-    reports: dict[str, dict[str, str]] = field(default_factory=dict)
-    plan: Plan = field(default_factory=Plan)
-    fatal: DefenderError | None = None
-    _devices: dict[str, Device] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.began = self.context.clock.monotonic()
-        self.started = self.context.clock.wall()
-
-    def take_in(self, found: list[Found]) -> list[Device]:
-        """The devices, each once, in the order in which they were first named. Raises OptionsError for contradictions."""
-        self.found = found
-        first: dict[str, Found] = {}
-        for each in found:
-            key = each.resolved.key
-            other = first.setdefault(key, each)
-            if each.resolved.machine and other.wish != each.wish:
-                _refuse_contradiction(other, each)
-            if each.resolved.machine and key not in self._devices:
-                self._devices[key] = Device(
-                    len(self._devices),
-                    each.resolved.asked,
-                    each.resolved.machine,
-                    each.wish,
-                    self.folders.get(each.wish.dest or ""),
-                    action=each.resolved.action,
-                )
-        return list(self._devices.values())
-
-    def rows(self, dest: str | None = None) -> list[Result]:
-        """What was asked for, in that order, as the result shows it. dest: only of this folder."""
-        if not self.found:
-            return [_row(name, None, None, self.fatal) for name in self.job.asked]
-        return [
-            _row(
-                each.resolved.asked,
-                each.resolved,
-                self._devices.get(each.resolved.key),
-                self.fatal,
-                self.reports.get(each.wish.dest or ""),
-            )
-            for each in self.found
-            if dest is None or each.wish.dest == dest
-        ]
-
-    def devices(self, dest: str) -> list[Device | None]:
-        """The device of each of the rows of one folder."""
-        return [self._devices.get(each.resolved.key) for each in self.found if each.wish.dest == dest]
-
-    def outcome(self) -> Result:
-        """The result so far."""
-        rows = self.rows()
-        calls = self.api.session.api_calls if self.api else 0
-        summary = _summary(rows, self.plan, self.context.clock.monotonic() - self.began, calls)
-        return {
-            "changed": any(row["changed"] for row in rows),
-            "failed": self.fatal is not None or any(row["failed"] for row in rows),
-            "msg": str(self.fatal) if self.fatal else _sentence(self.job, rows, summary, self.context.check_mode),
-            "summary": summary,
-            "packages": rows,
-            "report": next(iter(self.reports.values())) if len(self.reports) == 1 else None,
-            "reports": self.reports,
-        }
-
-
-def _refuse_contradiction(one: Found, other: Found) -> t.NoReturn:
-    differ = [name for name in vars(one.wish) if getattr(one.wish, name) != getattr(other.wish, name)]
-    machine = one.resolved.machine
-    raise OptionsError(
-        f"{one.resolved.asked} and {other.resolved.asked} are one device, {machine.label if machine else ''} "
-        f"({machine.id if machine else ''}), but want another {' and '.join(differ)}.",
-        advice="Name the device once, or want the same for both. Nothing was started.",
-        code="MachineNamedTwice",
-    )
 
 
 def _work(work: Work, opened: ExitStack) -> None:
@@ -222,80 +71,3 @@ def _tell_what_would_happen(work: Work) -> None:
         if machine:
             would = row["error"]["message"] if row["error"] else str(row["request"]).replace("_", " ")
             work.context.reporter.say(f"{row['machine']}: {machine.described}; {would}")
-
-
-def _row(
-    asked: str,
-    resolved: Resolved | None,
-    device: Device | None,
-    fatal: DefenderError | None,
-    report: dict[str, str] | None = None,
-) -> Result:
-    machine = resolved.machine if resolved else None
-    error = (resolved.error if resolved else None) or (device.error if device else None)
-    if error is None and (device is None or not device.done):
-        error = fatal
-    action = device.action if device else None
-    return {
-        "machine": asked,
-        "machine_id": machine.id if machine else None,
-        "computer_dns_name": (machine.dns_name if machine else None) or (action.dns_name if action else None),
-        "request": str(device.request) if device and device.request else None,
-        "status": action.status if action else None,
-        "age": None if device is None or device.age is None else round(device.age),
-        "changed": device is not None and (device.request in (Request.STARTED, Request.WOULD_START) or device.wrote),
-        "failed": error is not None,
-        "error": error.as_result() if error else None,
-        "action": action.as_result() if action else None,
-        "package": device.package.as_result() if device and device.package else None,
-        "report": report,
-    }
-
-
-def _summary(rows: list[Result], plan: Plan, took: float, calls: int) -> Result:
-    """Counts of devices, each once, but of several packages each; a name that fits none counts as one that failed."""
-    once = list(
-        {(row["machine_id"] or f"?{row['machine']}", (row["action"] or {}).get("id")): row for row in rows}.values()
-    )
-    counts: Result = {"requested": len(once)}
-    for request in Request:
-        counts[str(request)] = sum(row["request"] == str(request) for row in once)
-    counts["succeeded"] = sum(row["status"] == SUCCEEDED for row in once)
-    counts["downloaded"] = sum(row["package"] is not None and not row["failed"] for row in once)
-    counts["failed"] = sum(row["failed"] for row in once)
-    return {**counts, "plan": plan.as_result(), "duration": round(took, 3), "api_calls": calls}
-
-
-def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool) -> str:
-    if not rows:
-        return f"An empty list selects nothing: no {job.noun} was asked for."
-    words = [f"{summary[str(each)]} {str(each).replace('_', ' ')}" for each in job.counted if summary[str(each)]]
-    links = summary["plan"]["links"]
-    if check_mode and summary["would_start"]:
-        words.insert(0, f"{summary['would_start']} would be started")
-    elif check_mode and not job.counted and links:
-        words.append(f"{links} would be downloaded")
-    if summary["downloaded"]:
-        noun = "" if not job.counted else "package " if summary["downloaded"] == 1 else "packages "
-        words.append(f"{summary['downloaded']} {noun}verified")
-    if summary["failed"]:
-        words.append(f"{summary['failed']} failed")
-    sentence = f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{_ages(rows)}"
-    if check_mode and summary["plan"]["seconds"]:
-        starts = count(summary["plan"]["starts"], "start")
-        least = duration(summary["plan"]["seconds"])
-        sentence += f" It would take {starts} and {count(links, 'link')}, {least} at the least."
-    return sentence + failures_told([row for row in rows if row["failed"]], "machine")
-
-
-def _ages(rows: list[Result]) -> str:
-    """How old what was not made by this run is: nobody takes last month's package for today's."""
-    told = []
-    for word in (Request.RESUMED, Request.REUSED):
-        ages = [row["age"] for row in rows if row["request"] == str(word) and row["age"] is not None]
-        if ages:
-            oldest = duration(max(ages))
-            told.append(
-                f" The oldest {word} action is {oldest} old." if len(ages) > 1 else f" What is {word} is {oldest} old."
-            )
-    return "".join(told)

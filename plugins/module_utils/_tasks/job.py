@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One job of collecting or fetching on its way: what was asked for, the devices it led to, and the result so far."""
+"""A job of collecting or fetching: what was asked for, how far it has got, and what its result says of it."""
 
 from __future__ import annotations
 
@@ -50,6 +50,32 @@ class Job:
     look: t.Callable[[Fleet, Context], None]
 
 
+def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
+    """The result of a task whose options were refused: the same keys as any other."""
+    rows = [_row(name, None, None, error) for name in _asked(args)]
+    return {
+        "changed": False,
+        "summary": _summary(rows, Plan(), 0.0, 0),
+        "packages": rows,
+        "report": None,
+        "reports": {},
+    }
+
+
+def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
+    """The machines and actions that a task names, whatever else is wrong with it."""
+    asked: list[str] = []
+    for name in ("machines", "machine", "machine_id", "action_ids", "action_id"):
+        named = args.get(name)
+        listed = (
+            named if isinstance(named, list) else [named] if isinstance(named, dict) else str(named or "").split(",")
+        )
+        for each in listed:
+            text = each.get("machine_id") or each.get("machine") if isinstance(each, dict) else each
+            asked += [str(text).strip()] if str(text or "").strip() else []
+    return asked
+
+
 @dataclass
 class Work:
     """One job on its way, as far as it has got. began: monotonic seconds; started: seconds since 1970."""
@@ -94,9 +120,9 @@ class Work:
     def rows(self, dest: str | None = None) -> list[Result]:
         """What was asked for, in that order, as the result shows it. dest: only of this folder."""
         if not self.found:
-            return [row_of(name, None, None, self.fatal) for name in self.job.asked]
+            return [_row(name, None, None, self.fatal) for name in self.job.asked]
         return [
-            row_of(
+            _row(
                 each.resolved.asked,
                 each.resolved,
                 self._devices.get(each.resolved.key),
@@ -115,7 +141,7 @@ class Work:
         """The result so far."""
         rows = self.rows()
         calls = self.api.session.api_calls if self.api else 0
-        summary = summarised(rows, self.plan, self.context.clock.monotonic() - self.began, calls)
+        summary = _summary(rows, self.plan, self.context.clock.monotonic() - self.began, calls)
         return {
             "changed": any(row["changed"] for row in rows),
             "failed": self.fatal is not None or any(row["failed"] for row in rows),
@@ -138,7 +164,7 @@ def _refuse_contradiction(one: Found, other: Found) -> t.NoReturn:
     )
 
 
-def row_of(
+def _row(
     asked: str,
     resolved: Resolved | None,
     device: Device | None,
@@ -166,7 +192,7 @@ def row_of(
     }
 
 
-def summarised(rows: list[Result], plan: Plan, took: float, calls: int) -> Result:
+def _summary(rows: list[Result], plan: Plan, took: float, calls: int) -> Result:
     """Counts of devices, each once, but of several packages each; a name that fits none counts as one that failed."""
     once = list(
         {(row["machine_id"] or f"?{row['machine']}", (row["action"] or {}).get("id")): row for row in rows}.values()
@@ -181,6 +207,8 @@ def summarised(rows: list[Result], plan: Plan, took: float, calls: int) -> Resul
 
 
 def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool) -> str:
+    if not rows:
+        return f"An empty list selects nothing: no {job.noun} was asked for."
     words = [f"{summary[str(each)]} {str(each).replace('_', ' ')}" for each in job.counted if summary[str(each)]]
     links = summary["plan"]["links"]
     if check_mode and summary["would_start"]:

@@ -99,7 +99,7 @@ def _words(words: t.Sequence[str]) -> list[str]:
     if unknown:
         raise OptionsError(
             f"status has {', '.join(map(repr, unknown))}, which no machine action ever has.",
-            advice=f"{''.join(near(word, _STATUSES) for word in unknown)}Give {', '.join(_STATUSES.values())}.",
+            advice=f"{''.join(near(word, _STATUSES.values()) for word in unknown)}Give {', '.join(_STATUSES.values())}.",
         )
     return list(dict.fromkeys(_STATUSES[word.lower()] for word in words))
 
@@ -108,7 +108,7 @@ def _type(word: str) -> str:
     """A type as the service writes it. Raises OptionsError for one that is near a known one; others may be new."""
     text = word.strip()
     known = _TYPES.get(text.lower())
-    hint = "" if known else near(text, _TYPES)
+    hint = "" if known else near(text, TYPES)
     if hint:
         raise OptionsError(f"type is {word!r}, which is none.", advice=f"{hint}Known types: {', '.join(TYPES)}.")
     return known or text

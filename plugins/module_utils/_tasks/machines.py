@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, parse_names
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Option, Spec, read
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Option, Spec, read, shown
 
 # What one machine may want otherwise than the others of its task.
 WISHES: Spec = {
@@ -72,7 +72,7 @@ def _named(element: t.Mapping[str, t.Any], option: str) -> str:
             if isinstance(text, str) and text.strip():
                 return str(text)
             raise OptionsError(
-                f"{option} has a mapping whose {key} is {text!r}, so it names no device.",
+                f"{option} has a mapping whose {key} is {shown(text)}, so it names no device.",
                 advice="Leave it out, or name the device. Nothing was started.",
             )
     held = next(

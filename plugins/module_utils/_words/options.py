@@ -33,6 +33,8 @@ _LONGEST = 50 * 365 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SEPARATORS = re.compile(r"[,;\r\n]+")
 _PREFIX = "DEFENDER_"
+# The origin of what the task itself says.
+_TASK = "task"
 # What AZURE_CLOUD_ENVIRONMENT says in the Azure collection and in AWX's Azure credential.
 _AZURE_CLOUD_NAMES = {"azurecloud": "public", "azurepubliccloud": "public", "azureusgovernment": "gcc_high"}
 
@@ -70,15 +72,16 @@ class Given:
 
     def seconds(self, name: str) -> float:
         """A duration in seconds. Raises OptionsError."""
-        return seconds(name, self.values[name])
+        return seconds(self._called(name), self.values[name])
 
     def positive(self, name: str) -> float:
         """A duration or a number above zero. Raises OptionsError."""
         value = self.values[name]
-        number = float(value) if isinstance(value, (int, float)) else seconds(name, value)
+        number = float(value) if isinstance(value, (int, float)) else seconds(self._called(name), value)
         if not 0 < number <= _LONGEST:
             raise OptionsError(
-                f"{name} is {value}.", advice="Give a number above zero, and one that a clock can count to."
+                f"{self._called(name)} is {value}.",
+                advice="Give a number above zero, and one that a clock can count to.",
             )
         return number
 
@@ -88,6 +91,11 @@ class Given:
         if not text:
             raise OptionsError(f"{name} is empty.", advice=advice)
         return text
+
+    def _called(self, name: str) -> str:
+        """The option as whoever gave it knows it: by the environment variable where it came from one."""
+        origin = self.origins.get(name, _TASK)
+        return name if origin == _TASK else origin
 
 
 def read(
@@ -108,7 +116,7 @@ def read(
                 f"{name} is {'null' if value is None else 'blank'}, which could mean nothing as well as everything.",
                 advice=f"Give {name}, or leave it out; an empty list selects nothing. Nothing was started.",
             )
-        values[name], origins[name] = _converted(name, value, option, base), "task"
+        values[name], origins[name] = _converted(name, value, option, base), _TASK
     for name, option in spec.items():
         for variable in () if name in values else variables_of(option):
             text = environ.get(variable, "")
@@ -133,19 +141,34 @@ def secret_names(spec: Spec) -> set[str]:
 
 def secrets_in(args: t.Mapping[str, t.Any], spec: Spec) -> list[str]:
     """The texts that are secrets, whatever else is wrong with the arguments."""
-    return [str(value) for name, value in args.items() if name in secret_names(spec) and value is not None]
+    return [text for name, value in args.items() if name in secret_names(spec) for text in _texts(value)]
+
+
+def _texts(value: object) -> list[str]:
+    """Every text in a value of any shape: a secret in a list or a mapping is one as well."""
+    texts, ahead = [], [value]
+    while ahead:
+        each = ahead.pop()
+        if isinstance(each, dict):
+            ahead += each.values()
+        elif isinstance(each, (list, tuple, set, frozenset)):
+            ahead += each
+        elif each is not None:
+            texts.append(each.decode(errors="replace") if isinstance(each, bytes) else str(each))
+    return texts
 
 
 def unknown_variables(environ: t.Mapping[str, str], spec: Spec) -> list[str]:
     """A sentence for each variable that begins like one of ours and is none: whoever set it believes that it is read."""
-    known = [variable for option in spec.values() for variable in variables_of(option)]
+    known = {variable for option in spec.values() for variable in variables_of(option)}
+    ends = [variable[len(_PREFIX) :] for variable in known if variable.startswith(_PREFIX)]
     told = []
     for variable in sorted(environ):
         if variable.startswith(_PREFIX) and variable not in known and environ[variable].strip():
-            near = difflib.get_close_matches(variable, known, n=1)
-            told.append(
-                f"The environment variable {variable} is not read by anything.{f' Did you mean {near[0]}?' if near else ''}"
-            )
+            # What all have in common would make any two of them near.
+            close = difflib.get_close_matches(variable[len(_PREFIX) :], ends, n=1)
+            hint = f" Did you mean {_PREFIX}{close[0]}?" if close else ""
+            told.append(f"The environment variable {variable} is not read by anything.{hint}")
     return told
 
 
@@ -154,7 +177,7 @@ def seconds(option: str, value: object) -> float:
     match = _DURATION.match(str(value)) if not isinstance(value, bool) else None
     if not match:
         raise OptionsError(
-            f"{option} is {value!r}.",
+            f"{option} is {shown(value)}.",
             advice="Give seconds, or a number with s, m, h or d, such as 4h or 90m. Nothing was started.",
         )
     return min(float(match[1]) * _UNITS[match[2].lower()], _LONGEST)
@@ -162,8 +185,19 @@ def seconds(option: str, value: object) -> float:
 
 def near(name: str, known: t.Iterable[str]) -> str:
     """A hint at the nearest known name, or nothing."""
-    found = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f"Did you mean {found[0]}? " if found else ""
+    spellings = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), list(spellings), n=1)
+    return f"Did you mean {spellings[found[0]]}? " if found else ""
+
+
+def shown(value: object) -> str:
+    """A value as its author wrote it, or nearly: in the words of YAML and JSON, not in those of Python."""
+    if isinstance(value, (str, bytes)):
+        return repr(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        return "what it was given"
 
 
 def _by_option(args: t.Mapping[str, t.Any], spec: Spec, called: str) -> dict[str, t.Any]:
@@ -198,15 +232,15 @@ def _converted(name: str, value: t.Any, option: Option, base: str | None) -> t.A
     kind = option.get("type", "str")
     if kind == "list":
         return as_list(name, value)
-    shown = "what it was given" if option.get("no_log") else repr(_plain(value))
+    told = "what it was given" if option.get("no_log") else shown(value)
     if kind == "dict":
-        return _as_mapping(name, value, shown)
+        return _as_mapping(name, value, told)
     if isinstance(value, (list, tuple, dict, set)):
         raise OptionsError(
             f"{name} takes one value, but was given {_called(value)}.", advice=f"Give one {_NOUNS[kind]}."
         )
     if kind in ("str", "path"):
-        return _as_text(name, value, option, shown, base)
+        return _as_text(name, value, option, told, base)
     try:
         if kind == "bool":
             return boolean(value)
@@ -214,25 +248,20 @@ def _converted(name: str, value: t.Any, option: Option, base: str | None) -> t.A
             raise ValueError
         return int(str(value).strip()) if kind == "int" else float(str(value).strip())
     except (ValueError, TypeError):
-        raise OptionsError(f"{name} is {shown}.", advice=f"Give {_NOUNS[kind]}. Nothing was started.") from None
+        raise OptionsError(f"{name} is {told}.", advice=f"Give {_NOUNS[kind]}. Nothing was started.") from None
 
 
 _NOUNS = {"str": "text", "path": "path", "bool": "true or false", "int": "a whole number", "float": "a number"}
-
-
-def _plain(value: t.Any) -> t.Any:
-    """Without the subclasses by which Ansible remembers where a value came from."""
-    return str(value) if isinstance(value, str) else value
 
 
 def _called(value: object) -> str:
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
-def _as_text(name: str, value: t.Any, option: Option, shown: str, base: str | None) -> str:
+def _as_text(name: str, value: t.Any, option: Option, told: str, base: str | None) -> str:
     if isinstance(value, bool):
         raise OptionsError(
-            f"{name} is {shown}: YAML reads words such as off, on, yes and no as true or false.",
+            f"{name} is {told}: YAML reads words such as off, on, yes and no as true or false.",
             advice="Write it in quotes. Nothing was started.",
         )
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -241,7 +270,7 @@ def _as_text(name: str, value: t.Any, option: Option, shown: str, base: str | No
         text = text.strip().lower()
         if text not in choices:
             raise OptionsError(
-                f"{name} is {shown}.",
+                f"{name} is {told}.",
                 advice=f"{near(text, choices)}Give one of {', '.join(choices)}. Nothing was started.",
             )
     if option.get("type") == "path":
@@ -267,7 +296,7 @@ def _elements(name: str, element: t.Any) -> list[t.Any]:
         return [element]
     if isinstance(element, bool) or not isinstance(element, (str, bytes)):
         raise OptionsError(
-            f"{name} holds {_plain(element)!r}, which is no text.",
+            f"{name} holds {shown(element)}, which is no text.",
             advice="Write names in quotes where they look like numbers, or like true, false or null. Nothing was started.",
         )
     text = (element.decode(errors="replace") if isinstance(element, bytes) else str(element)).strip()
@@ -283,12 +312,12 @@ def _elements(name: str, element: t.Any) -> list[t.Any]:
     return [each.strip() for each in _SEPARATORS.split(text) if each.strip()]
 
 
-def _as_mapping(name: str, value: t.Any, shown: str) -> dict[str, t.Any]:
+def _as_mapping(name: str, value: t.Any, told: str) -> dict[str, t.Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             value = None
     if not isinstance(value, dict):
-        raise OptionsError(f"{name} is {shown}.", advice="Give a mapping. Nothing was started.")
+        raise OptionsError(f"{name} is {told}.", advice="Give a mapping. Nothing was started.")
     return value

@@ -35,7 +35,12 @@ def watched(clock: Clock, gone: t.Callable[[], bool], leave: t.Callable[[int], t
     def watch() -> None:
         while not done.wait(_PACE):
             if gone():
-                clock.abandon(MasterGone())
+                clock.abandon(
+                    MasterGone(
+                        "The run was given up, because the process that waited for it is gone.",
+                        advice="Run again: what was begun is picked up.",
+                    )
+                )
                 if not done.wait(_GRACE):
                     leave(1)
                 return

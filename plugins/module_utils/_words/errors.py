@@ -68,12 +68,6 @@ class MasterGone(DefenderError):
 
     default_code = "MasterGone"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The run was given up, because the process that waited for it is gone.",
-            advice="Run again: what was begun is picked up.",
-        )
-
 
 class NetworkError(DefenderError):
     """The service was not reached; the request was never processed."""

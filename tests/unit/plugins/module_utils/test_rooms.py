@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -88,6 +89,13 @@ def test_every_file_is_in_a_room() -> None:
 
 def test_imports_go_one_way() -> None:
     assert trespasses(GRAPH) == []
+
+
+def test_the_drawing_is_true() -> None:
+    text = (PLUGINS.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^ +(_\w+) --> (_\w+)$", text, re.MULTILINE))
+    ways = {(name.split(".")[1], target.split(".")[1]) for name, targets in GRAPH.items() for target in targets}
+    assert drawn == {way for way in ways if way[0] != way[1]}
 
 
 def test_nothing_goes_in_circles() -> None:

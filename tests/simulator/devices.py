@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .actions import COLLECT
+from .packages import LAYOUTS
 from .timestamps import iso, parse_utc
 
 SCENARIOS = (
@@ -80,6 +81,8 @@ class Device:
     agent_version: str | None = "10.8560.25364.1036"
     history: tuple[PastAction, ...] = ()
     package_size: int | None = None
+    # "documented", "seen" by witnesses in the wild, or that one with backslashes in its names.
+    package_layout: str = "documented"
     # Packages of one key have the same bytes, whichever the device and the action. A file's bytes are those of the file.
     package_key: str = ""
     package_file: str = ""
@@ -106,6 +109,8 @@ class Device:
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
             raise ValueError(f"unknown scenario {self.scenario!r}; there are: {', '.join(SCENARIOS)}")
+        if self.package_layout not in LAYOUTS:
+            raise ValueError(f"package_layout is one of {', '.join(LAYOUTS)}, not {self.package_layout!r}")
         if self.health_status == "":
             self.health_status = "Active" if self.onboarded else None
         if not self.onboarded:

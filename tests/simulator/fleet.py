@@ -279,10 +279,10 @@ class Fleet:
         device = link.device
         if device.package_file:
             return Content([Path(device.package_file).read_bytes()])
-        if device.package_key:
-            key = device.package_key
-            return package(self._settings.seed, key, key, device.os_platform, device.package_size)
-        return package(self._settings.seed, link.action.id, device.name, device.os_platform, device.package_size)
+        action_id, name = (device.package_key,) * 2 if device.package_key else (link.action.id, device.name)
+        return package(
+            self._settings.seed, action_id, name, device.os_platform, device.package_size, device.package_layout
+        )
 
     def spoil(self, device: Device, what: str) -> bool:
         """Whether the scenario still spoils this call; counts it when it does."""

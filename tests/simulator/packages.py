@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 
+from .layouts import seen
 from .messages import Content
 
 _BLOCK = 8 * 1024 * 1024
@@ -48,8 +49,15 @@ def _noise(seed: int) -> bytes:
     return random.Random(seed).randbytes(_BLOCK)
 
 
-def package(seed: int, action_id: str, name: str, os_platform: str, size: int | None) -> Content:
-    """The same bytes for the same action, every time."""
+LAYOUTS = ("documented", "seen", "backslashes")
+
+
+def package(
+    seed: int, action_id: str, name: str, os_platform: str, size: int | None, layout: str = "documented"
+) -> Content:
+    """The same bytes for the same action, every time. layout: of a Windows package without a given size."""
+    if size is None and layout != "documented" and os_platform.startswith("Windows"):
+        return _deflated(seen(action_id, name, "/" if layout == "seen" else "\\"))
     listed = _WINDOWS if os_platform.startswith("Windows") else _UNIX
     files = {path: text.format(name=name, action=action_id).encode() for path, text in listed.items()}
     log = "Security event log/Security.evtx" if listed is _WINDOWS else "System log/system.log.gz"

@@ -38,6 +38,19 @@ def test_the_content_is_that_of_the_platform() -> None:
     assert "Open files/open_files.txt" in _archive(_bytes(None, os_platform="macOS")).namelist()
 
 
+@pytest.mark.parametrize(("layout", "separator"), [("seen", "/"), ("backslashes", "\\")])
+def test_a_package_as_witnesses_saw_it(start: Start, clock: FakeClock, layout: str, separator: str) -> None:
+    device = Device("pc01", package_layout=layout)
+    client, action_id = _finished(start, clock, device)
+    archive = _archive(client.download(client.link(action_id)).content)
+    names = [entry.orig_filename for entry in archive.infolist()]
+    assert archive.testzip() is None
+    assert "Forensics Collection Summary.csv" in names and f"Autoruns{separator}Autoruns.txt" in names
+    assert "CollectionSummaryReport.xls" not in names
+    assert archive.read(f"Autoruns{separator}Autoruns.txt").startswith(b"\xff\xfe")
+    assert b"pc01" in archive.read(f"System Information{separator}SystemInformation.txt")
+
+
 def test_a_huge_package_costs_little_and_has_a_zip64_directory() -> None:
     size = 6 * 1024**3
     content = package(1, "a", "pc01", "Windows11", size)

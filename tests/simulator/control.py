@@ -69,10 +69,12 @@ class Control:
 
     def _reset(self, call: Call) -> Reply:
         what = _object(call).get("what", "log")
-        if what not in ("log", "all"):
-            return json_reply(400, {"error": f"what is log or all, not {what!r}"})
+        if what not in ("log", "faults", "all"):
+            return json_reply(400, {"error": f"what is log, faults or all, not {what!r}"})
         if what == "all":
             self._simulator.reset()
+        elif what == "faults":
+            self._simulator.faults.reset()
         else:
             self._simulator.reset_log()
         return json_reply(200, {})

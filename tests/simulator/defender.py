@@ -290,7 +290,7 @@ class Defender:
         return self._values(kind, page, self._next_link(call, path, query.skip + max(size, 1), rest) if more else "")
 
     def _next_link(self, call: Call, path: str, skip: int, rest: int | None) -> str:
-        base = f"{self._api_url}/api/{path}?"
+        base = f"{self._settings.next_link_base or self._api_url}/api/{path}?"
         kept = {name: value for name, value in call.query.items() if name != "$skip"}
         if rest:
             kept["$top"] = str(rest)

@@ -17,8 +17,8 @@ _OAUTH_ENDPOINTS = ("token", "devicecode", "discovery", "managed_identity", "use
 
 # Every kind with its arguments.
 KINDS = {
-    "status": ("status", "code", "message", "retry_after", "body"),
-    "status_after": ("status", "code", "message", "retry_after", "body"),
+    "status": ("status", "code", "message", "retry_after", "body", "content_type"),
+    "status_after": ("status", "code", "message", "retry_after", "body", "content_type"),
     "reset": (),
     "reset_after": (),
     "truncate": (),
@@ -110,7 +110,9 @@ class Fault:
 def _status(fault: Fault, call: Call | None = None) -> Reply:
     status = fault.status(503)
     if "body" in fault.args:
-        reply = text_reply(status, str(fault.args["body"]), "text/html", str(status))
+        body, content_type = fault.args["body"], fault.args.get("content_type", "text/html")
+        text = body if isinstance(body, str) else json.dumps(body)
+        reply = text_reply(status, text, content_type, str(status))
     elif "code" in fault.args:
         reply = ApiError(status, str(fault.args["code"]), str(fault.args.get("message", ""))).reply()
     else:
@@ -254,10 +256,12 @@ _AFTER: dict[str, Callable[[Fault, Reply], Reply]] = {
 class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._echoed: set[str] = set()
 
     @property
     def echoed(self) -> set[str]:
-        return {form for fault in list(self._faults) for form in fault.echoed}
+        """A secret that was given back stays one, although the fault is forgotten."""
+        return self._echoed.union(*(fault.echoed for fault in list(self._faults)))
 
     def add(self, fault: Fault) -> None:
         self._faults.append(fault)
@@ -270,6 +274,7 @@ class Faults:
         return None
 
     def reset(self) -> None:
+        self._echoed = self.echoed
         self._faults.clear()
 
 

@@ -64,6 +64,8 @@ class Settings:
 
     page_size: int = 10_000
     next_link_bug: Literal["", "lost_filter", "loop", "endless", "endless_rows"] = ""
+    # The scheme and host of next links, when they are not those of the call. "": they are.
+    next_link_base: str = ""
     # More rows than this never come at once, also when $top asks for them: a next link leads to the others. 0: off.
     short_page: int = 0
     # 0: no limit, none is documented. 100 is the default of the OData library whose error texts the service shows.

@@ -391,6 +391,12 @@ def test_a_list_shorter_than_top_goes_on_behind_a_next_link(start: Start) -> Non
     assert _pages(client, "/api/machines?$skip=3") == [["pc3", "pc4"], ["pc5"]]
 
 
+def test_next_links_may_lead_to_another_host(start: Start) -> None:
+    devices = [Device(f"pc{number}") for number in range(3)]
+    body = Client(start(*devices, page_size=2, next_link_base="https://api.other.invalid")).get("/api/machines").json()
+    assert body["@odata.nextLink"] == "https://api.other.invalid/api/machines?$skip=2"
+
+
 @pytest.mark.parametrize(("bug", "later"), [("endless", []), ("endless_rows", ["pc0", "pc1"])])
 def test_a_list_that_never_ends(start: Start, bug: str, later: list[str]) -> None:
     client = Client(start(Device("pc0"), Device("pc1"), page_size=2, next_link_bug=bug))

@@ -139,6 +139,9 @@ def test_faults_and_resets_from_outside(program: Program) -> None:
     fault = {"endpoint": "any", "kind": "status", "status": 502, "count": 1}
     assert program.call("POST", "/_simulator/faults", json=fault).status_code == 201
     assert program.call("POST", "/_simulator/faults", json={"endpoint": "any", "kind": "no"}).status_code == 400
+    assert program.call("POST", "/_simulator/reset", json={"what": "faults"}).status_code == 200
+    assert program.call("GET", "/api/machines", headers=headers).status_code == 200
+    assert program.call("POST", "/_simulator/faults", json=fault).status_code == 201
     assert program.call("GET", "/api/machines", headers=headers).status_code == 502
     assert program.call("GET", "/api/machines", headers=headers).status_code == 200
     assert program.call("POST", "/_simulator/reset").status_code == 200

@@ -50,6 +50,14 @@ def test_status_with_a_body_of_any_kind(simulator: Simulator, client: Client) ->
     assert second.status_code == 502 and second.text == "<b>bad</b>"
 
 
+def test_status_with_json_of_odd_types(simulator: Simulator, client: Client) -> None:
+    body = {"error": {"code": ["BadRequest"], "message": None, "target": 5}}
+    simulator.add_fault("machines", "status", status=400, body=body, content_type="application/json")
+    response = client.get("/api/machines")
+    assert response.status_code == 400 and response.json() == body
+    assert response.headers["Content-Type"] == "application/json"
+
+
 def test_status_after(simulator: Simulator, client: Client, device: Device) -> None:
     simulator.add_fault("collect", "status_after", status=500, code="InternalServerError")
     assert error_of(client.collect(device)) == (500, "InternalServerError")
@@ -281,6 +289,7 @@ def test_echo(simulator: Simulator, client: Client, encoding: str, form: str) ->
     response = _sign_in(simulator, client, client_secret=SECRET)
     assert response.status_code == 401
     assert form in response.json()["error_description"][100:]
+    simulator.faults.reset()
     if " " not in form:
         assert form in simulator.secrets
 

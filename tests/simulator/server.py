@@ -94,6 +94,14 @@ class Simulator:
         self.tokens = Tokens(self.settings, self.login_url)
         self.entra = Entra(self.settings, self.tokens, self.apps, self.users)
         self.managed_identity = ManagedIdentityEndpoints(self.tokens, self.identities)
+        self._gateway = self._make_gateway()
+        self._write_credentials()
+        if front:
+            front.share_with(self)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def _make_gateway(self) -> Gateway:
         defender = Defender(self.settings, self.tokens, self.fleet, self.alerts, self.quota, self.api_url)
         table = [
             *routes(Control(self).routes()),
@@ -102,14 +110,7 @@ class Simulator:
             *routes(self.entra.routes()),
             *routes(self.managed_identity.routes(), tls=False),
         ]
-        self._gateway = Gateway(
-            table, self.fleet, self.faults, self.clock, lambda: self.api_url, self.settings.date_skew
-        )
-        self._write_credentials()
-        if front:
-            front.share_with(self)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        return Gateway(table, self.fleet, self.faults, self.clock, lambda: self.api_url, self.settings.date_skew)
 
     # Connection facts
 

@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.secops.defender.plugins.module_utils._words import version as _version
 
 # Where the package "simulator" lies: beside tests/integration in the collection that is being tested.
-_TESTS = Path(_version.__file__).resolve().parents[2] / "tests"
+_TESTS = Path(_version.__file__).resolve().parents[3] / "tests"
 _PATIENCE = 60.0
 
 

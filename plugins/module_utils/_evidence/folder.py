@@ -5,35 +5,44 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
-import json
 import os
 import re
+import threading
 import typing as t
-import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, records
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody, unwritable
+from ansible_collections.secops.defender.plugins.module_utils._evidence.files import (
+    Dir,
+    NotOrdinary,
+    hash_of,
+    not_ordinary,
+    warn_if_open,
+)
+from ansible_collections.secops.defender.plugins.module_utils._evidence.history import StoredPackage
+from ansible_collections.secops.defender.plugins.module_utils._evidence.parts import Busy, Part, open_part
+from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy, check_zip
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     EvidenceError,
-    PackageBroken,
+    NetworkError,
     ReplyLost,
+    ServiceError,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine, iso
 from ansible_collections.secops.defender.plugins.module_utils._words.version import USER_AGENT
 
+__all__ = ["Busy", "DuplicatePackage", "Folder", "Package", "Stream", "place", "safe_name"]
+
 # From a byte offset on: the offset the bytes really begin at, the package's size if known, the bytes.
 Stream = t.Callable[[int], t.ContextManager["tuple[int, int | None, t.Iterator[bytes]]"]]
 
-_CHUNK = 1 << 20
-# A zip that unpacks to more than this many times its size, and to more than so many bytes, is not unpacked to check it.
-_BOMB_FACTOR, _BOMB_BYTES = 200, 16 << 30
+# Downloads that broke off and are held for another try; each is an open file.
+_HELD = 8
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,19 @@ class Package:
         return {"path": str(self.path), "size": self.size, "sha256": self.sha256, "downloaded": self.downloaded}
 
 
-class Busy(Exception):
-    """Another run is downloading this very package."""
+class DuplicatePackage(EvidenceError):
+    """A package has the very bytes of another action's; it is stored and recorded (C(package)), but proves nothing of its own."""
+
+    default_code = "DuplicatePackage"
+
+    def __init__(self, package: Package, action_id: str, other: StoredPackage) -> None:
+        self.package = package
+        super().__init__(
+            f"The package of the action {action_id} has the same bytes as that of the action {other.action_id} ({other.path}): "
+            f"SHA-256 {package.sha256}. It was kept as {package.path}.",
+            advice="Two collections never give equal packages: one of them is not what its action collected. Collect anew, and ask "
+            "Microsoft's support with both action IDs.",
+        )
 
 
 def safe_name(text: str) -> str:
@@ -63,42 +83,20 @@ def safe_name(text: str) -> str:
     return safe
 
 
-def check_zip(path: Path) -> str:
-    """Check structure and checksums. Returns C(crc), or C(structure) where the entries cannot be unpacked here.
-
-    Raises PackageBroken.
-    """
-    try:
-        with zipfile.ZipFile(path) as package:
-            entries = package.infolist()
-            unpacked = sum(entry.file_size for entry in entries)
-            if unpacked > max(_BOMB_BYTES, _BOMB_FACTOR * path.stat().st_size):
-                return "structure"
-            damaged = package.testzip()
-    except RuntimeError:
-        # Encrypted, or packed by a method or for a version that Python does not know (NotImplementedError).
-        return "structure"
-    except Exception as failure:
-        # Damage shows as almost anything: LZMAError, struct.error, a seek before the beginning (EINVAL).
-        if isinstance(failure, OSError) and failure.errno not in (None, errno.EINVAL):
-            raise
-        raise PackageBroken(
-            f"What was downloaded is no valid zip file: {str(failure).rstrip('.') or type(failure).__name__}.",
-            advice="Run again; if it stays, collect anew: the package is damaged at the service.",
-        ) from None
-    if damaged is not None:
-        raise PackageBroken(
-            f"The package's entry {damaged[:200]!r} does not match its checksum.",
-            advice="Run again; if it stays, collect anew: the package is damaged at the service.",
-        )
-    return "crc"
+def place(machine: Machine, action: Action) -> Path:
+    """Where an action's package belongs in an evidence folder. The service's own file name has no part in it."""
+    moment = re.sub(r"[-:]", "", (action.created or "").split(".")[0].rstrip("Z")) or "unknown"
+    name = machine.dns_name or action.dns_name or machine.id
+    return Path(safe_name(name)) / f"{safe_name(moment)}Z_{safe_name(action.id)}.zip"
 
 
 class Folder:
     """An evidence folder on the control node, opened for one run. Safe for threads, and for several runs at once.
 
-    Raises EvidenceError if it cannot be made or written, before anything is started. read_only: make and write nothing,
-    but still find out whether one could (check mode). launched_by: see Custody.
+    It belongs to one tenant, and may hold packages for requests with a comment each; a run may have several folders open.
+    Raises EvidenceError if it cannot be made or written, is somebody else's, or its log is not what was written: before anything is
+    started. read_only: make and write nothing, but still find out whether one could (check mode). launched_by: see Custody.
+    warnings: sentences for the user, each once; more may come while it is used.
     """
 
     def __init__(
@@ -107,83 +105,185 @@ class Folder:
         self.path = Path(os.path.abspath(dest))
         self._clock = clock
         self._read_only = read_only
-        # What the user must know of the folder: sentences.
-        self.warnings: list[str] = []
-        try:
-            if read_only:
-                _require_writable(self.path)
-            else:
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as failure:
-            raise unwritable(self.path / custody.LOG_NAME, failure) from None
         self.custody = Custody(self.path, clock, read_only, launched_by)
+        self.warnings = self.custody.warnings
+        self._held: dict[str, Part] = {}
+        self._lock = threading.Lock()
 
     def require_tenant(self, tenant: str | None) -> None:
-        """Raises EvidenceError for a folder that belongs to another tenant."""
+        """Raises EvidenceError (C(WrongTenantFolder)) for a folder that belongs to another tenant. Writes nothing."""
+        self.custody.require_tenant(tenant)
 
     def close(self) -> None:
-        """Leave the folder: other runs see this one no more."""
+        """Leave the folder: other runs see this one no more, and downloads that broke off are removed. May be called twice."""
+        with self._lock:
+            held, self._held = self._held, {}
+        for name, part in held.items():
+            self._drop(name, part)
         self.custody.close()
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.close()
 
     def place(self, machine: Machine, action: Action) -> Path:
         """The final path of an action's package."""
         return self.path / place(machine, action)
 
+    # ---- what is there ----
+
     def existing(self, machine: Machine, action: Action) -> Package | None:
         """The package if an earlier run has stored it.
 
-        What a crash left between the last steps is completed. Raises EvidenceError if the package is not what record
-        and log say.
+        What a crash left between the last steps is completed. Raises EvidenceError if log, record and bytes disagree, and
+        DuplicatePackage.
         """
         final = self.place(machine, action)
+        if self.custody.dir is None:
+            return None
         try:
-            if not final.exists():
-                return None
-            record = read_record(final.with_suffix(".json")) or {}
-            digest, size = hash_file(final)
-            name = str(final.relative_to(self.path))
-            history = self.custody.history_of(name)
+            with self.custody.dir.folder(final.parent.name) as device:
+                found = self._read(device, final.name)
+        except NotOrdinary as failure:
+            raise not_ordinary(failure) from None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as failure:
             raise EvidenceError(
                 f"The package {final} cannot be read: {failure.strerror}.",
                 advice="Check its owner and permissions, then run again.",
                 code="EvidenceUnreadable",
             ) from None
+        return self._agreed(machine, action, final, *found)
+
+    def _read(self, device: Dir, name: str) -> tuple[str, int, str, dict[str, t.Any]]:
+        """SHA-256 and size of the package, SHA-256 and content of its record."""
+        file = device.open_file(name)
+        try:
+            digest, size = hash_of(file)
+        finally:
+            os.close(file)
+        try:
+            record_sha256, record = records.read(device, _record_of(name))
+        except OSError:
+            record_sha256, record = "", {}
+        return digest, size, record_sha256, record
+
+    def _agreed(
+        self, machine: Machine, action: Action, final: Path, digest: str, size: int, record_sha256: str, record: t.Any
+    ) -> Package:
+        name = str(final.relative_to(self.path))
+        history = self.custody.history
+        if name not in history.stored:
+            # Another run may just have stored it.
+            history = self.custody.refresh()
+        stored, verified = history.stored.get(name), history.verified.get(name)
+        wrong = ""
         if (record.get("sha256"), record.get("size")) != (digest, size):
             wrong = "is not what its record says"
-        elif name in history.stored_files:
-            wrong = "" if history.stored_files[name] == digest else "is not what the custody log says"
-        elif history.verified_files.get(name) == (digest, size):
-            wrong = ""
-            if not self._read_only:
-                self._announce_stored(machine, action, final, digest)
-        else:
+        elif stored and stored.sha256 != digest:
+            wrong = "is not what the custody log says"
+        elif not stored and (verified is None or (verified.sha256, verified.size) != (digest, size)):
             wrong = "is not in the custody log"
+        elif record_sha256 != (stored or t.cast(t.Any, verified)).record_sha256:
+            wrong = "has a record that is not the one that was written"
         if wrong:
             raise EvidenceError(
                 f"The package {final} {wrong}; it was not touched.",
                 advice="Run secops.defender.defender_verify_evidence on the folder, then move both files away.",
                 code="EvidenceAltered",
             )
-        return Package(final, size, digest, str(record.get("downloaded") or ""))
+        if not stored and not self._read_only:
+            self._announce_stored(machine, action, name, digest, record_sha256)
+        package = Package(final, size, digest, str(record.get("downloaded") or ""))
+        self._require_own_bytes(action, name, package)
+        return package
+
+    def _require_own_bytes(self, action: Action, name: str, package: Package) -> None:
+        other = self.custody.history.duplicate_of(name)
+        if other:
+            raise DuplicatePackage(package, action.id, other)
+
+    # ---- what comes ----
 
     def fetch(self, machine: Machine, action: Action, request: dict[str, t.Any], open_stream: Stream) -> Package:
-        """Download, verify and store an action's package, continuing what an earlier run has downloaded of it.
+        """Download, verify and store an action's package.
 
-        request: who asked for what, for the record. Raises ReplyLost, NetworkError, ServiceError from the stream,
-        PackageBroken, EvidenceError, and Busy if another run is at it.
+        A download that broke off (ReplyLost, NetworkError, ServiceError) is continued when this is called again for the same
+        package before close; what an earlier process has left of one is not. request: who asked for what, for the record.
+
+        Raises ReplyLost, NetworkError, ServiceError from the stream; BrokenCopy (a PackageBroken); Busy if another run is at it;
+        DuplicatePackage after storing it; EvidenceError, with C(RecordedOtherwise) where the package was recorded with other bytes.
         """
         final = self.place(machine, action)
-        try:
-            final.parent.mkdir(mode=0o700, exist_ok=True)
-            with _locked(final.with_suffix(".zip.part")) as (part, file):
+        name = str(final.relative_to(self.path))
+        with self._device(final) as device:
+            part = self._part(device, final, name)
+            try:
                 stored = self.existing(machine, action)
                 if stored:
-                    part.unlink()
+                    part.drop(device)
                     return stored
-                return self._fetch(machine, action, request, open_stream, final, part, file)
+                package = self._fetch(machine, action, request, open_stream, final, part, device)
+            except (ReplyLost, NetworkError, ServiceError):
+                self._hold(name, part)
+                raise
+            except Exception:
+                part.drop(device)
+                raise
+            part.close()
+        self._require_own_bytes(action, name, package)
+        return package
+
+    @contextmanager
+    def _device(self, final: Path) -> t.Iterator[Dir]:
+        """The device's folder, made and looked at."""
+        if self.custody.dir is None:
+            raise EvidenceError(f"The evidence folder {self.path} was closed already.", code="EvidenceClosed")
+        try:
+            with self.custody.dir.folder(final.parent.name, make=True) as device:
+                if os.fstat(device.file).st_uid not in self._owners():
+                    raise EvidenceError(
+                        f"The folder {device.path} belongs to another user, who could replace what is in it.",
+                        advice="Find out who made it, and verify the folder with secops.defender.defender_verify_evidence.",
+                        code="EvidenceAltered",
+                    )
+                warn_if_open(device, "The device's folder")
+                yield device
         except OSError as failure:
             raise unwritable(final, failure) from None
+
+    def _owners(self) -> tuple[int, ...]:
+        """Whose files are this run's own: some file systems make one owner of all."""
+        return (os.geteuid(), 0, os.fstat(t.cast(Dir, self.custody.dir).file).st_uid)
+
+    def _part(self, device: Dir, final: Path, name: str) -> Part:
+        with self._lock:
+            held = self._held.pop(name, None)
+        part_name = f"{final.name}.part"
+        if held:
+            if device.is_same(part_name, held.file.fileno()):
+                return held
+            held.close()
+        verified = self.custody.history.verified.get(name)
+        return open_part(device, part_name, (verified.sha256, verified.size) if verified else None, self._owners())
+
+    def _hold(self, name: str, part: Part) -> None:
+        with self._lock:
+            self._held[name] = part
+            oldest = next(iter(self._held)) if len(self._held) > _HELD else None
+            dropped = self._held.pop(oldest) if oldest else None
+        if oldest and dropped:
+            self._drop(oldest, dropped)
+
+    def _drop(self, name: str, part: Part) -> None:
+        try:
+            with t.cast(Dir, self.custody.dir).folder(Path(name).parent.name) as device:
+                part.drop(device)
+        except OSError:
+            part.close()
 
     def _fetch(
         self,
@@ -192,158 +292,150 @@ class Folder:
         request: dict[str, t.Any],
         open_stream: Stream,
         final: Path,
-        part: Path,
-        file: t.BinaryIO,
+        part: Part,
+        device: Dir,
     ) -> Package:
         name = str(final.relative_to(self.path))
         facts = {"machine_id": machine.id, "action_id": action.id, "path": name}
-        verified = self.custody.history.verified_files.get(name)
-        if verified and hash_file(part) == verified:
-            digest, size = verified
+        recorded = self.custody.history.stored.get(name)
+        has_record = bool(recorded) and self._has_record(device, final, t.cast(StoredPackage, recorded))
+        if not part.vouched:
+            more = {"discarded_bytes": part.discarded} if part.discarded else {}
+            self.custody.append(custody.DOWNLOAD_STARTED, **facts, offset=part.written, **more)
+            self._download(part, open_stream)
+        digest, size = part.complete(device)
+        if recorded and digest != recorded.sha256:
+            raise self._differs(facts, final, part, device, recorded, digest)
+        try:
+            checked = check_zip(part.file, self._clock).value
+        except BrokenCopy as failure:
+            failure.sha256 = digest
+            raise
+        facts.update(sha256=digest, size=size, zip_check=checked)
+        record = self._record(machine, action, request, final, facts)
+        event = custody.PACKAGE_RESTORED if recorded else custody.PACKAGE_VERIFIED
+        if has_record:
+            stored = t.cast(StoredPackage, recorded)
+            self.custody.append(event, **facts, record_sha256=stored.record_sha256, record_rewritten=False)
         else:
-            self.custody.append(custody.DOWNLOAD_STARTED, **facts, offset=part.stat().st_size)
-            digest, size = self._download(file, part, open_stream)
-        checked = check_zip_or_drop(part, file)
-        downloaded = iso(self._clock.wall())
-        anchor = self.custody.append(custody.PACKAGE_VERIFIED, **facts, sha256=digest, size=size, zip_check=checked)
+            content = self._announce(event, facts, record)
+            records.store(device, _record_of(final.name), content)
+        part.put(device, final.name)
+        device.sync()
+        if not recorded:
+            self._announce_stored(machine, action, name, digest, hashlib.sha256(content).hexdigest())
+        return Package(final, size, digest, record["downloaded"])
+
+    def _has_record(self, device: Dir, final: Path, recorded: StoredPackage) -> bool:
+        """Whether the record of a package that is missing is still there. Raises EvidenceError if it is another one."""
+        try:
+            found = records.read(device, _record_of(final.name))[0]
+        except FileNotFoundError:
+            return False
+        if found != recorded.record_sha256:
+            raise EvidenceError(
+                f"The package {final} is missing, and its record is not the one that was written; neither was touched.",
+                advice="Run secops.defender.defender_verify_evidence on the folder, then move the record away.",
+                code="EvidenceAltered",
+            )
+        return True
+
+    def _download(self, part: Part, open_stream: Stream) -> None:
+        offset = part.written
+        with open_stream(offset) as (start, size, chunks):
+            if start != offset:
+                part.restart()
+            if start not in (0, offset):
+                raise ReplyLost(f"The server sent the package from byte {start} on instead of {offset}.")
+            for chunk in chunks:
+                self._clock.check()
+                part.write(chunk)
+        if size is not None and part.written < size:
+            raise ReplyLost(
+                f"The download ended after {part.written} of {size} bytes.",
+                advice="Run again: the package is downloaded anew.",
+            )
+
+    def _record(
+        self, machine: Machine, action: Action, request: dict[str, t.Any], final: Path, facts: t.Mapping[str, t.Any]
+    ) -> dict[str, t.Any]:
+        now, skew = self._clock.wall(), self.custody.skew
         record = {
+            "tenant": self.custody.tenant,
             "machine_id": machine.id,
             "computer_dns_name": machine.dns_name,
             **request,
-            "action": action.raw,
+            **records.action_facts(action),
             "file": final.name,
-            "size": size,
-            "sha256": digest,
+            "size": facts["size"],
+            "sha256": facts["sha256"],
             "sha256_taken": "on the control node while downloading: the API gives no hash",
-            "zip_check": checked,
-            "downloaded": downloaded,
+            "zip_check": facts["zip_check"],
+            "downloaded": iso(now),
+            "clock_skew_seconds": request.get("clock_skew_seconds", None if skew is None else round(skew, 1)),
             "tool": USER_AGENT,
-            "custody_sha256": anchor,
         }
-        _write_record(final.with_suffix(".json"), record)
-        os.rename(part, final)
-        _sync_folder(final.parent)
-        self._announce_stored(machine, action, final, digest)
-        return Package(final, size, digest, downloaded)
-
-    def _download(self, file: t.BinaryIO, part: Path, open_stream: Stream) -> tuple[str, int]:
-        offset = part.stat().st_size
-        with open_stream(offset) as (start, size, chunks):
-            if start != offset:
-                file.truncate(0)
-            if start not in (0, offset):
-                raise ReplyLost(f"The server sent the package from byte {start} on instead of {offset}.")
-            hasher = hashlib.sha256()
-            file.seek(0)
-            while chunk := file.read(_CHUNK):
-                hasher.update(chunk)
-            written = start
-            for chunk in chunks:
-                self._clock.check()
-                file.write(chunk)
-                hasher.update(chunk)
-                written += len(chunk)
-            file.flush()
-        if size is not None and written < size:
-            raise ReplyLost(
-                f"The download ended after {written} of {size} bytes.", advice="Run again: it goes on from there."
+        if now < action.created_at - 1:
+            record["clock_contradiction"] = (
+                f"By the control node's clock the package was downloaded before its action was created ({action.created})."
             )
-        os.fsync(file.fileno())
-        return hasher.hexdigest(), written
+            self.custody.warn(
+                f"The clock of this computer is behind: by it, the package of the action {action.id} was downloaded at "
+                f"{iso(now)}, before the action was created ({action.created}). Set the clock; the record says so."
+            )
+        return record
 
-    def _announce_stored(self, machine: Machine, action: Action, final: Path, digest: str) -> None:
-        record_sha256, _size = hash_file(final.with_suffix(".json"))
+    def _announce(self, event: str, facts: t.Mapping[str, t.Any], record: dict[str, t.Any]) -> bytes:
+        """Write the event with its record's SHA-256, the record bound to the line that it follows. Returns the record's bytes."""
+        content = b""
+
+        def make(head: str) -> dict[str, t.Any]:
+            nonlocal content
+            content = records.encoded({**record, "custody_sha256": head})
+            more = {"record_rewritten": True} if event == custody.PACKAGE_RESTORED else {}
+            return {**facts, "record_sha256": hashlib.sha256(content).hexdigest(), **more}
+
+        self.custody.append_upon(event, make)
+        return content
+
+    def _differs(
+        self,
+        facts: t.Mapping[str, t.Any],
+        final: Path,
+        part: Part,
+        device: Dir,
+        recorded: StoredPackage,
+        digest: str,
+    ) -> EvidenceError:
+        """Other bytes for a recorded package: kept beside it, in the log, and never in its place."""
+        kept = f"{final.stem}.differs-{digest[:16]}.zip"
+        if device.stat(kept) is None:
+            self.custody.append(
+                custody.PACKAGE_DIFFERS,
+                **facts,
+                sha256=recorded.sha256,
+                downloaded_sha256=digest,
+                kept=f"{device.path.name}/{kept}",
+            )
+            part.put(device, kept)
+            device.sync()
+        return EvidenceError(
+            f"The package {final} was recorded at {recorded.time} with the SHA-256 {recorded.sha256} and is missing; the service now "
+            f"gives other bytes (SHA-256 {digest}), which were kept as {device.path / kept}.",
+            advice="Look for a copy of what was recorded. Collect anew if you need a package of this device; the record stays.",
+            code="RecordedOtherwise",
+        )
+
+    def _announce_stored(self, machine: Machine, action: Action, name: str, digest: str, record_sha256: str) -> None:
         self.custody.append(
             custody.PACKAGE_STORED,
             machine_id=machine.id,
             action_id=action.id,
-            path=str(final.relative_to(self.path)),
+            path=name,
             sha256=digest,
             record_sha256=record_sha256,
         )
 
 
-def _require_writable(path: Path) -> None:
-    existing = next(each for each in (path, *path.parents) if each.exists())
-    if not existing.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
-def place(machine: Machine, action: Action) -> Path:
-    """Where an action's package belongs in an evidence folder. The service's own file name has no part in it."""
-    moment = re.sub(r"[-:]", "", (action.created or "").split(".")[0].rstrip("Z")) or "unknown"
-    name = machine.dns_name or action.dns_name or machine.id
-    return Path(safe_name(name)) / f"{safe_name(moment)}Z_{safe_name(action.id)}.zip"
-
-
-def read_record(path: Path) -> dict[str, t.Any] | None:
-    """A package's record, or None where there is none that can be read."""
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def hash_file(path: Path) -> tuple[str, int]:
-    """SHA-256 and size of a file."""
-    hasher = hashlib.sha256()
-    size = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            hasher.update(chunk)
-            size += len(chunk)
-    return hasher.hexdigest(), size
-
-
-def check_zip_or_drop(part: Path, file: t.BinaryIO) -> str:
-    """check_zip; a broken package is emptied, so that nothing of it is continued."""
-    try:
-        return check_zip(part)
-    except PackageBroken:
-        file.truncate(0)
-        raise
-
-
-@contextmanager
-def _locked(part: Path) -> t.Iterator[tuple[Path, t.BinaryIO]]:
-    """The .part file, opened for this run alone; raises Busy."""
-    while True:
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as failure:
-                if failure.errno in (errno.EAGAIN, errno.EACCES):
-                    raise Busy from None
-                raise
-            # Between opening and locking another run may have finished and renamed it.
-            try:
-                same = os.path.samestat(os.fstat(file.fileno()), os.stat(part))
-            except FileNotFoundError:
-                same = False
-            if same:
-                yield part, file
-                return
-
-
-def _write_record(path: Path, record: dict[str, t.Any]) -> None:
-    temporary = path.with_suffix(".json.part")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    # Half a character of two, as a cut-off comment may end with, is spelled out.
-    with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as text:
-        json.dump(record, text, indent=2, ensure_ascii=False)
-        text.write("\n")
-        text.flush()
-        os.fsync(text.fileno())
-    os.rename(temporary, path)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _record_of(package: str) -> str:
+    return f"{package.removesuffix('.zip')}.json"

@@ -20,7 +20,8 @@ from string import Template
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import unwritable
-from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder, hash_file
+from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, hash_of, sync_file, write_all
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._words.models import duration, iso
 
 _Facts = t.Mapping[str, t.Any]
@@ -50,7 +51,11 @@ def write(folder: Folder, facts: dict[str, t.Any], started: float) -> dict[str, 
     moment = iso(started).replace("-", "").replace(":", "")
     name = f"report-{moment}-{folder.custody.run[:8]}"
     line, head = folder.custody.head()
-    facts = {**facts, "custody": {"log": custody.LOG_NAME, "run": folder.custody.run, "line": line, "head": head}}
+    facts = {
+        **facts,
+        "tenant": folder.custody.tenant,
+        "custody": {"log": custody.LOG_NAME, "run": folder.custody.run, "line": line, "head": head},
+    }
     data = json.dumps(facts, indent=2).encode() + b"\n"
     twin = {"name": f"{name}.json", "sha256": hashlib.sha256(data).hexdigest()}
     return {
@@ -61,30 +66,45 @@ def write(folder: Folder, facts: dict[str, t.Any], started: float) -> dict[str, 
 
 def complete(folder: Folder) -> None:
     """Give their final names to reports that an interrupted run has recorded, but not renamed. Raises EvidenceError."""
-    for name, sha256 in folder.custody.history.reports.items():
-        final, part = folder.path / name, folder.path / f"{name}.part"
+    home = folder.custody.dir
+    for name, sha256 in folder.custody.history.reports.items() if home else ():
         try:
-            if not final.exists() and part.is_file() and hash_file(part)[0] == sha256:
-                os.rename(part, final)
+            if home and home.stat(name) is None and _is_whole(home, f"{name}.part", sha256):
+                home.rename(f"{name}.part", name)
         except OSError as failure:
-            raise unwritable(final, failure) from None
+            raise unwritable(folder.path / name, failure) from None
+
+
+def _is_whole(home: Dir, name: str, sha256: str) -> bool:
+    """Whether it is what the log says. Raises OSError."""
+    if home.stat(name) is None:
+        return False
+    file = home.open_file(name)
+    try:
+        return hash_of(file)[0] == sha256
+    finally:
+        os.close(file)
 
 
 def _store(folder: Folder, name: str, data: bytes) -> str:
     """On the disk under a name of its own, in the log, and only then under its final name."""
-    final = folder.path / name
-    part = final.with_name(f"{name}.part")
+    home, part = folder.custody.dir, f"{name}.part"
+    assert home is not None
     try:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(file, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
+        if home.stat(part):
+            home.unlink(part)
+        file = home.open_file(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_all(file, data)
+            sync_file(file, home.warn)
+        finally:
+            os.close(file)
         folder.custody.append(custody.REPORT_STORED, path=name, sha256=hashlib.sha256(data).hexdigest())
-        os.rename(part, final)
+        home.rename(part, name)
+        home.sync()
     except OSError as failure:
-        raise unwritable(final, failure) from None
-    return str(final)
+        raise unwritable(folder.path / name, failure) from None
+    return str(folder.path / name)
 
 
 # ---- HTML ----
@@ -156,7 +176,7 @@ def _request(facts: _Facts) -> list[tuple[str, str]]:
         ("Launched by", text(who["awx_user"]) if who.get("awx_user") else ""),
         ("With", f"{text(facts['module'])}, {text(who['tool'])}"),
         ("Service", text(service["api_url"])),
-        ("Tenant", text(service["tenant"]) if service["tenant"] else ""),
+        ("Tenant", text(facts.get("tenant") or service["tenant"] or "")),
         ("Application", text(service["client_id"]) if service["client_id"] else ""),
         ("Began", _moment(facts["started"])),
         ("Report written", _moment(facts["written"])),

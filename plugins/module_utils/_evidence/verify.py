@@ -5,30 +5,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
-from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import parse_line, seal, sha256_of_line
-from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import hash_file, read_record
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
-    EvidenceError,
+from ansible_collections.secops.defender.plugins.module_utils._evidence import events, records
+from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import Chain, Entry, Trouble
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import lines_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, NotOrdinary, hash_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.history import (
+    History,
+    Request,
+    RunState,
+    StoredPackage,
 )
-
-if t.TYPE_CHECKING:  # pragma: no cover
-    pass
+from ansible_collections.secops.defender.plugins.module_utils._evidence.presence import FOLDER as RUNS
+from ansible_collections.secops.defender.plugins.module_utils._evidence.presence import Presence, run_of
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, printable
 
 # Kinds of findings.
-ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED = (
+ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, WITHOUT_PACKAGE, DUPLICATE = (
     "altered",
     "missing",
     "not_recorded",
     "broken_chain",
     "torn",
     "unfinished",
+    "without_package",
+    "duplicate",
 )
 
 # What to do, by the worst kind that was found.
@@ -43,15 +51,21 @@ _ADVICE = (
         "Find out who put the files there, and move them out: an evidence folder holds nothing but what the runs write.",
     ),
     (
+        (DUPLICATE,),
+        "Two collections never give equal packages: one of them is not what its action collected. Collect anew from both devices, and "
+        "ask Microsoft's support with both action IDs.",
+    ),
+    (
         (TORN, UNFINISHED),
         "If nothing is running in this folder, run the interrupted task again with the same dest: it finishes what was begun "
         "and says so in the log. A .part file that nobody needs any more may be removed.",
     ),
+    (
+        (WITHOUT_PACKAGE,),
+        "What is there is as it was written, but it is not all that was asked for: collect again from the devices that failed, with the "
+        "same comment and dest.",
+    ),
 )
-
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
-# Seconds between two lines of progress.
-_PACE = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,13 +83,21 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """What was found in one evidence folder."""
+    """What was found in one evidence folder.
+
+    interrupted: runs without an end and runs that gave up, for ever: C(run), C(started), C(state), C(devices) that it was asked for,
+    C(open) requests that nobody has finished since. None of that is a finding by itself: what is still open is one.
+    head_compared: whether a head that was noted elsewhere was looked for. tenant: whose folder it is, as the log says.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     packages: list[dict[str, t.Any]] = field(default_factory=list)
+    interrupted: list[dict[str, t.Any]] = field(default_factory=list)
     events: int = 0
     repaired: int = 0
     head: str | None = None
+    head_compared: bool = False
+    tenant: str | None = None
 
     @property
     def verified(self) -> bool:
@@ -88,16 +110,8 @@ class Verdict:
         kinds = {finding.kind for finding in self.findings}
         return next((text for those, text in _ADVICE if kinds.intersection(those)), "")
 
-
-@dataclass
-class _Log:
-    """What the custody log says of the folder's files."""
-
-    lines: set[str] = field(default_factory=set)
-    stored: dict[str, dict[str, t.Any]] = field(default_factory=dict)
-    begun: dict[str, dict[str, t.Any]] = field(default_factory=dict)
-    reports: dict[str, dict[str, t.Any]] = field(default_factory=dict)
-    open_runs: dict[str, str] = field(default_factory=dict)
+    def find(self, kind: str, path: str, message: str, since: str | None = None) -> None:
+        self.findings.append(Finding(kind, _readable(path), printable(message), since))
 
 
 def verify(
@@ -108,196 +122,349 @@ def verify(
     expected_head: the SHA-256 of a line that must be in the log, noted elsewhere at some time; without it nobody can tell
     that whole runs were cut off the log's end together with their files. Raises EvidenceError if the folder cannot be read.
     """
-    report = Verdict()
+    if not folder.is_dir():
+        raise EvidenceError(
+            f"{folder} is no folder.",
+            advice="Give the folder that was dest when the packages were collected.",
+            code="EvidenceMissing",
+        )
     try:
-        if not folder.is_dir():
-            raise EvidenceError(
-                f"{folder} is no folder.",
-                advice="Give the folder that was dest when the packages were collected.",
-                code="EvidenceMissing",
-            )
-        files = _files(folder)
-        log = _read_log(folder, report)
-        if expected_head and expected_head.lower() not in log.lines:
-            report.findings.append(
-                Finding(
-                    BROKEN_CHAIN,
-                    custody.LOG_NAME,
-                    f"No line of the log has the SHA-256 {expected_head}: lines were removed or rewritten.",
-                )
-            )
-        for number, name in enumerate(sorted(log.stored)):
-            progress(number, len(log.stored))
-            _check_package(folder, name, log, report)
-        for name in sorted(log.reports):
-            _check_report(files, name, log.reports[name], report)
-        _check_others(files, log, report)
+        with Dir.open(folder, lambda text: None) as opened:
+            return _Verification(opened).verdict(expected_head, progress)
     except OSError as failure:
         raise EvidenceError(
             f"{_readable(str(failure.filename or folder))} cannot be read: {failure.strerror}.",
             advice="Run as a user that may read the evidence.",
             code="EvidenceUnreadable",
         ) from None
-    return report
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Everything below the folder that is no folder itself, by its path from there; raises OSError for what cannot be read."""
+class _Log:
+    """What the custody log says, and what is wrong with it."""
 
-    def refuse(failure: OSError) -> None:
-        raise failure
+    def __init__(self, presence: Presence, verdict: Verdict) -> None:
+        self.lines: set[str] = set()
+        self.history = History(alive=presence.is_alive)
+        self.begun: dict[str, str] = {}
+        self._verdict = verdict
+        self._chain = Chain(self._take_in, self._trouble)
 
-    found = {}
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        for name in [*files, *(each for each in folders if os.path.islink(os.path.join(parent, each)))]:
-            path = Path(parent, name)
-            found[str(path.relative_to(folder))] = path
-    return dict(sorted(found.items()))
+    def read(self, file: int) -> None:
+        torn = False
+        for line in lines_of(file):
+            torn = not line.endswith(b"\n")
+            self._chain.feed(line)
+        self._chain.end(torn)
+        verdict, chain = self._verdict, self._chain
+        verdict.events, verdict.repaired, verdict.tenant = chain.events, chain.repaired, self.history.tenant
+        verdict.head = chain.previous if chain.lines else None
 
+    def _trouble(self, kind: Trouble, number: int, message: str, since: str | None) -> None:
+        self._verdict.find(kind.value, events.LOG_NAME, f"Line {number} {message}", since)
 
-def _read_log(folder: Path, report: Verdict) -> _Log:
-    log = _Log()
-    path = folder / custody.LOG_NAME
-    if not path.is_file():
-        report.findings.append(Finding(MISSING, custody.LOG_NAME, "There is no custody log."))
-        return log
-    with open(path, "rb") as lines:
-        _Chain(log, report).read(lines)
-    if not report.events:
-        report.findings.append(Finding(MISSING, custody.LOG_NAME, "The custody log is empty."))
-    for run, begun in log.open_runs.items():
-        report.findings.append(
-            Finding(
-                UNFINISHED,
-                custody.LOG_NAME,
-                f"The run {run} has no end: it is still going on, it was interrupted, or the end of the log was cut off.",
-                begun,
-            )
-        )
-    return log
+    def _wrong(self, number: int, message: str) -> None:
+        self._verdict.find(ALTERED, events.LOG_NAME, f"Line {number} {message}", self._chain.good_until)
 
+    def _take_in(self, number: int, digest: str, entry: Entry) -> None:
+        self.lines.add(digest)
+        event, path = entry.get("event"), str(entry.get("path"))
+        if event == events.PACKAGE_STORED and not self._may_be_stored(number, path, entry):
+            return
+        if event == events.RUN_STARTED and not _is_same_tenant(entry.get("tenant"), self.history.tenant):
+            self._wrong(number, "is of another tenant than the lines before: a folder belongs to one.")
+        if event == events.REPORT_STORED and not events.REPORT_NAME.match(path):
+            self._wrong(number, "names a report where none can be.")
+        if event in (events.DOWNLOAD_STARTED, events.PACKAGE_VERIFIED):
+            self.begun[path] = str(entry.get("time"))
+        self.history.read(entry)
 
-class _Chain:
-    """Reads the log line by line, each against the one before."""
-
-    def __init__(self, log: _Log, report: Verdict) -> None:
-        self._log = log
-        self._report = report
-        self._number = 0
-        self._previous = custody.FIRST
-        self._seq = 0
-        self._good_until: str | None = None
-        # Lines that are no entries, until the next entry tells whether they were cut short by a crash.
-        self._torn: list[bytes] = []
-
-    def read(self, lines: t.Iterable[bytes]) -> None:
-        for line in lines:
-            self._number += 1
-            text = line.removesuffix(b"\n")
-            entry = parse_line(text)
-            if not line.endswith(b"\n"):
-                self._find(
-                    TORN,
-                    self._number,
-                    "is cut short, as a crash in the middle of writing leaves it; the next run in this folder says so in the "
-                    "log.",
-                )
-                if entry is None:
-                    self._condemn(self._number - 1)
-                    self._passed(text)
-                    return
-            if entry is None:
-                self._torn.append(text)
-            else:
-                self._entry(text, entry)
-            self._passed(text)
-        self._condemn(self._number)
-
-    def _passed(self, text: bytes) -> None:
-        self._previous = self._report.head = sha256_of_line(text)
-        self._log.lines.add(self._previous)
-
-    def _entry(self, text: bytes, entry: dict[str, t.Any]) -> None:
-        explained = self._torn and _repairs(entry, self._torn)
-        unread = len(self._torn)
-        if explained:
-            self._torn.clear()
-        else:
-            self._condemn(self._number - 1)
-        wrong = self._trouble(text, entry, 0 if explained else unread)
-        if wrong:
-            self._find(wrong[0], self._number, wrong[1])
-        else:
-            self._good_until = str(entry.get("time"))
-        self._seq = entry["seq"]
-        self._report.events += 1
-        self._report.repaired += entry.get("event") == custody.LOG_REPAIRED
-        self._take_in(entry)
-
-    def _trouble(self, text: bytes, entry: dict[str, t.Any], unread: int) -> tuple[str, str] | None:
-        if seal(entry).encode() != text:
-            return ALTERED, "is not what was written: its seal does not fit."
-        step = entry["seq"] - self._seq - unread
-        if entry.get("previous_sha256") != self._previous:
-            if step > 1:
-                lost = "1 line is" if step == 2 else f"{step - 1} lines are"
-                return BROKEN_CHAIN, f"does not follow the line before: {lost} missing."
-            if step < 1:
-                return (
-                    BROKEN_CHAIN,
-                    "does not follow the line before: lines were inserted, repeated or put in another order.",
-                )
-            return BROKEN_CHAIN, "does not follow the line before: that line was altered or replaced."
-        if step != 1:
-            return BROKEN_CHAIN, f"has the number {entry['seq']} where {self._seq + unread + 1} belongs."
-        return None
-
-    def _condemn(self, last: int) -> None:
-        """Lines that are no entries, and no crash explains them."""
-        for number in range(last - len(self._torn) + 1, last + 1):
-            self._find(ALTERED, number, "is no entry of the log.")
-        self._torn.clear()
-
-    def _find(self, kind: str, number: int, message: str) -> None:
-        self._report.findings.append(Finding(kind, custody.LOG_NAME, f"Line {number} {message}", self._good_until))
-
-    def _take_in(self, entry: dict[str, t.Any]) -> None:
-        event, run, path = entry.get("event"), str(entry.get("run")), str(entry.get("path"))
-        log, moment = self._log, str(entry.get("time"))
-        if event == custody.RUN_STARTED:
-            # Where this one was alone, earlier ones without an end were interrupted: the chain shows that nothing is missing
-            # between them and this one.
-            if entry.get("alone") is not False:
-                log.open_runs.clear()
-            log.open_runs[run] = moment
-        elif event in (custody.RUN_ENDED, custody.RUN_ABORTED):
-            log.open_runs.pop(run, None)
-        elif event == custody.PACKAGE_STORED:
-            if not _is_place(path):
-                self._find(ALTERED, self._number, "names a package where none can be.")
-            elif path in log.stored and log.stored[path].get("sha256") != entry.get("sha256"):
-                # A package is never overwritten, and its action gives no other.
-                self._find(ALTERED, self._number, f"says that {path} was stored again with another SHA-256.")
-            else:
-                log.stored[path] = entry
-        elif event in (custody.DOWNLOAD_STARTED, custody.PACKAGE_VERIFIED):
-            log.begun[path] = entry
-        elif event == custody.REPORT_STORED:
-            if not custody.REPORT_NAME.match(path):
-                self._find(ALTERED, self._number, "names a report where none can be.")
-            else:
-                log.reports[path] = entry
-
-
-def _repairs(entry: dict[str, t.Any], torn: list[bytes]) -> bool:
-    """Whether an entry says of the lines before it that they were cut short."""
-    if entry.get("event") != custody.LOG_REPAIRED or entry.get("torn_bytes") != len(torn[-1]):
-        return False
-    if not all(map(custody.may_be_torn, torn)):
-        return False
-    if len(torn) == 1:
+    def _may_be_stored(self, number: int, path: str, entry: Entry) -> bool:
+        known = self.history.stored.get(path)
+        if not _is_place(path):
+            self._wrong(number, "names a package where none can be.")
+            return False
+        if known and known.sha256 != entry.get("sha256"):
+            # A package is never overwritten, and its action gives no other.
+            self._wrong(number, f"says that {path} was stored again with another SHA-256.")
+            return False
         return True
-    return (entry.get("torn_lines"), entry.get("torn_sha256")) == (len(torn), sha256_of_line(b"\n".join(torn)))
+
+
+class _Verification:
+    """One look at one folder."""
+
+    def __init__(self, folder: Dir) -> None:
+        self._folder = folder
+        self._verdict = Verdict()
+        self._presence = Presence(folder, "")
+        self._log = _Log(self._presence, self._verdict)
+        self._history = self._log.history
+        self._files: dict[str, os.stat_result] = {}
+
+    def verdict(self, expected_head: str | None, progress: t.Callable[[int, int], None]) -> Verdict:
+        self._files = dict(sorted(_files(self._folder)))
+        self._read_log()
+        self._check_head(expected_head)
+        stored = sorted(self._history.stored)
+        for number, name in enumerate(stored):
+            progress(number, len(stored))
+            self._check_package(self._history.stored[name])
+        self._check_kept()
+        self._check_reports()
+        self._check_others()
+        self._check_runs()
+        self._check_requests()
+        return self._verdict
+
+    # ---- the log ----
+
+    def _read_log(self) -> None:
+        if events.LOG_NAME not in self._files:
+            self._verdict.find(MISSING, events.LOG_NAME, "There is no custody log.")
+            return
+        try:
+            file = self._folder.open_file(events.LOG_NAME)
+        except NotOrdinary as failure:
+            self._verdict.find(NOT_RECORDED, events.LOG_NAME, f"This is no ordinary file, but {failure.kind}.")
+            return
+        try:
+            self._log.read(file)
+        finally:
+            os.close(file)
+        if not self._verdict.events:
+            self._verdict.find(MISSING, events.LOG_NAME, "The custody log is empty.")
+
+    def _check_head(self, expected: str | None) -> None:
+        self._verdict.head_compared = bool(expected)
+        if expected and expected.lower() not in self._log.lines:
+            self._verdict.find(
+                BROKEN_CHAIN,
+                events.LOG_NAME,
+                f"No line of the log has the SHA-256 {expected}: lines were removed or rewritten.",
+            )
+
+    def _check_runs(self) -> None:
+        for run, facts in self._history.runs.items():
+            state = self._history.run_state(run)
+            if state is RunState.ALIVE:
+                self._verdict.find(UNFINISHED, events.LOG_NAME, f"The run {run} is still going on.", facts.started)
+            elif state is RunState.GONE and not facts.interrupted:
+                self._verdict.find(
+                    UNFINISHED,
+                    events.LOG_NAME,
+                    f"The run {run} has no end: it was interrupted, or the end of the log was cut off.",
+                    facts.started,
+                )
+        left = [each.run for each in self._history.open_requests() if not each.overtaken]
+        for facts in self._history.interrupted_runs():
+            self._verdict.interrupted.append(
+                {
+                    "run": facts.run,
+                    "started": facts.started,
+                    "state": self._history.run_state(facts.run).value,
+                    "devices": facts.devices,
+                    "open": left.count(facts.run),
+                }
+            )
+
+    def _check_requests(self) -> None:
+        """What was asked for and ended without a package, or has not ended."""
+        for request in self._history.open_requests():
+            if not request.overtaken:
+                self._verdict.find(
+                    UNFINISHED,
+                    events.LOG_NAME,
+                    f"The package of {_asked(request)} has not come: {_STATES[request.run_state]}.",
+                    request.since,
+                )
+        for request in self._history.without_package():
+            why = f": {request.message}" if request.message else "."
+            self._verdict.find(
+                WITHOUT_PACKAGE,
+                events.LOG_NAME,
+                f"The package of {_asked(request)} was not got, {request.failed}{why}",
+                request.since,
+            )
+
+    # ---- files that the log tells of ----
+
+    def _check_package(self, stored: StoredPackage) -> None:
+        before = len(self._verdict.findings)
+        digest, size = self._hashed(stored.path, "package", stored.time, stored.sha256)
+        record = self._check_record(stored, digest, size)
+        twin = self._history.duplicate_of(stored.path)
+        if twin:
+            self._verdict.find(
+                DUPLICATE,
+                stored.path,
+                f"The package of the action {stored.action_id} has the same bytes as that of the action {twin.action_id} "
+                f"({twin.path}).",
+                stored.time,
+            )
+        self._verdict.packages.append(
+            {
+                "path": stored.path,
+                "machine_id": stored.machine_id,
+                "action_id": stored.action_id,
+                "sha256": digest,
+                "size": size,
+                "downloaded": record.get("downloaded"),
+                "verified": len(self._verdict.findings) == before,
+            }
+        )
+
+    def _hashed(self, name: str, what: str, since: str, recorded: str) -> tuple[str | None, int | None]:
+        """SHA-256 and size of a file that should be there; None if it is not."""
+        try:
+            with _opened(self._folder, name) as file:
+                digest, size = hash_of(file.fileno())
+        except FileNotFoundError:
+            other = next((kept.path for kept in self._history.kept.values() if kept.of == name), None)
+            more = f" The service gave other bytes for it later; they are kept as {other}." if other else ""
+            self._verdict.find(MISSING, name, f"The {what} is missing.{more}", since)
+            return None, None
+        except NotOrdinary as failure:
+            self._not_ordinary(name, failure)
+            return None, None
+        if digest != recorded:
+            self._verdict.find(ALTERED, name, f"The {what} has the SHA-256 {digest} instead of {recorded}.", since)
+        return digest, size
+
+    def _not_ordinary(self, name: str, failure: NotOrdinary) -> None:
+        told = Path(str(failure.filename)).name if name == events.LOG_NAME else name
+        self._verdict.find(NOT_RECORDED, told, f"This is no ordinary file, but reached through {failure.kind}.")
+
+    def _check_record(self, stored: StoredPackage, digest: str | None, size: int | None) -> dict[str, t.Any]:
+        name, since = _record_of(stored.path), stored.time
+        path = PurePosixPath(name)
+        try:
+            with self._folder.folder(path.parts[0]) as device:
+                record_sha256, record = records.read(device, path.name)
+        except FileNotFoundError:
+            self._verdict.find(MISSING, name, "The package's record is missing.", since)
+            return {}
+        except NotOrdinary as failure:
+            self._not_ordinary(name, failure)
+            return {}
+        except NotADirectoryError:
+            self._verdict.find(MISSING, name, "The package's record is missing.", since)
+            return {}
+        if record_sha256 != stored.record_sha256:
+            self._verdict.find(ALTERED, name, "The record is not the one that was written.", since)
+        elif digest == stored.sha256 and (record.get("sha256"), record.get("size")) != (digest, size):
+            self._verdict.find(ALTERED, stored.path, "The package is not what its record says.", since)
+        if record.get("custody_sha256") not in self._log.lines:
+            self._verdict.find(
+                BROKEN_CHAIN, events.LOG_NAME, f"The line that {name} stands on is not in the log.", since
+            )
+        return record
+
+    def _check_kept(self) -> None:
+        for kept in self._history.kept.values():
+            if not _is_place(kept.path):
+                self._verdict.find(ALTERED, events.LOG_NAME, "A line names a kept package where none can be.")
+            elif kept.path in self._files or f"{kept.of}.part" not in self._files:
+                self._hashed(kept.path, "kept package", kept.time, kept.sha256)
+
+    def _check_reports(self) -> None:
+        for name, recorded in sorted(self._history.reports.items()):
+            part = f"{name}.part"
+            if name in self._files or part not in self._files or self._digest(part) != recorded:
+                # A crash between the log's line and the renaming leaves it under its other name: not missing, but unfinished.
+                self._hashed(name, "report", self._log.begun.get(name, ""), recorded)
+
+    def _digest(self, name: str) -> str | None:
+        try:
+            with _opened(self._folder, name) as file:
+                return hash_of(file.fileno())[0]
+        except NotOrdinary:
+            return None
+
+    # ---- files that it does not ----
+
+    def _check_others(self) -> None:
+        known = {events.LOG_NAME, *self._history.reports, *self._history.kept}
+        for name in self._history.stored:
+            known.update((name, _record_of(name)))
+        for name, found in self._files.items():
+            if name not in known and not self._is_of_a_run(name, found):
+                self._unknown(name, found)
+
+    def _is_of_a_run(self, name: str, found: os.stat_result) -> bool:
+        """Whether it is the lock of a run that is going on, or that has left it in a crash."""
+        run = run_of(name)
+        if run is None or found.st_size or not stat.S_ISREG(found.st_mode):
+            return False
+        facts = self._history.runs.get(run)
+        return self._presence.is_alive(run) or (facts is not None and not facts.ended)
+
+    def _unknown(self, name: str, found: os.stat_result) -> None:
+        package = re.sub(r"\.(zip|json)(\.part)?$", ".zip", name)
+        ordinary = stat.S_ISREG(found.st_mode)
+        if ordinary and package in self._log.begun and (package not in self._history.stored or name.endswith(".part")):
+            self._verdict.find(
+                UNFINISHED,
+                name,
+                "The download was interrupted before it was recorded, or is still going on.",
+                self._log.begun[package],
+            )
+        elif ordinary and name.endswith(".part") and events.REPORT_NAME.match(name.removesuffix(".part")):
+            self._verdict.find(UNFINISHED, name, "The writing of a report was interrupted.")
+        elif ordinary:
+            self._verdict.find(NOT_RECORDED, name, "The custody log knows nothing of this file.")
+        else:
+            self._verdict.find(NOT_RECORDED, name, "The custody log knows nothing of this; it is no ordinary file.")
+
+
+# What is said of an open request, by what became of its run.
+_STATES = {
+    RunState.ALIVE: "the run is still going on",
+    RunState.ENDED: "it was not ready in time, and nobody has picked it up since",
+    RunState.ABORTED: "the run gave up, and nobody has picked it up since",
+    RunState.GONE: "the run was interrupted, and nobody has picked it up since",
+}
+
+
+def _asked(request: Request) -> str:
+    reason = f" ({request.comment[:100]!r})" if request.comment else ""
+    action = f", action {request.action_id}," if request.action_id else ""
+    return f"{request.name or request.machine_id}{action} asked for at {request.since}{reason}"
+
+
+def _files(folder: Dir) -> t.Iterator[tuple[str, os.stat_result]]:
+    """Everything in the folder and in its folders, by its path from there; what lies deeper can be no evidence, and is not entered.
+
+    Raises OSError for what cannot be read.
+    """
+    for name in os.listdir(folder.file):
+        found = folder.stat(name)
+        if found is None:
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            yield name, found
+            continue
+        try:
+            with folder.folder(name) as inner:
+                for each in os.listdir(inner.file):
+                    inside = inner.stat(each)
+                    if inside is not None:
+                        yield f"{name}/{each}", inside
+        except FileNotFoundError:
+            # The locks' folder goes with the last run.
+            if name != RUNS:
+                raise
+
+
+def _opened(folder: Dir, name: str) -> t.BinaryIO:
+    """A file one folder down, or in the folder itself. Raises FileNotFoundError, NotOrdinary, OSError."""
+    path = PurePosixPath(name)
+    try:
+        if len(path.parts) == 1:
+            return os.fdopen(folder.open_file(name), "rb")
+        with folder.folder(path.parts[0]) as inner:
+            return os.fdopen(inner.open_file(path.name), "rb")
+    except NotADirectoryError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
 
 
 def _is_place(name: str) -> bool:
@@ -306,87 +473,12 @@ def _is_place(name: str) -> bool:
     return len(path.parts) == 2 and path.parts[0] not in ("/", "..") and path.suffix == ".zip" and "\0" not in name
 
 
-def _check_package(folder: Path, name: str, log: _Log, report: Verdict) -> None:
-    event = log.stored[name]
-    since = str(event.get("time"))
-    before = len(report.findings)
-    package, record_path = folder / name, (folder / name).with_suffix(".json")
-    digest, size, record = None, None, None
-    if not package.is_file():
-        report.findings.append(Finding(MISSING, name, "The package is missing.", since))
-    else:
-        digest, size = hash_file(package)
-        if digest != event.get("sha256"):
-            report.findings.append(
-                Finding(ALTERED, name, f"The package has the SHA-256 {digest} instead of {event.get('sha256')}.", since)
-            )
-    record_name = str(record_path.relative_to(folder))
-    if not record_path.is_file():
-        report.findings.append(Finding(MISSING, record_name, "The package's record is missing.", since))
-    else:
-        record = read_record(record_path) or {}
-        if hash_file(record_path)[0] != event.get("record_sha256"):
-            report.findings.append(Finding(ALTERED, record_name, "The record is not the one that was written.", since))
-        elif digest == event.get("sha256") and (record.get("sha256"), record.get("size")) != (digest, size):
-            report.findings.append(Finding(ALTERED, name, "The package is not what its record says.", since))
-        if record.get("custody_sha256") not in log.lines:
-            report.findings.append(
-                Finding(
-                    BROKEN_CHAIN, custody.LOG_NAME, f"The line that {record_name} stands on is not in the log.", since
-                )
-            )
-    report.packages.append(
-        {
-            "path": name,
-            "machine_id": event.get("machine_id"),
-            "action_id": event.get("action_id"),
-            "sha256": digest,
-            "size": size,
-            "downloaded": (record or {}).get("downloaded"),
-            "verified": len(report.findings) == before,
-        }
-    )
+def _is_same_tenant(tenant: object, known: str | None) -> bool:
+    return known is None or tenant is None or str(tenant).lower() == known.lower()
 
 
-def _check_report(files: dict[str, Path], name: str, event: dict[str, t.Any], report: Verdict) -> None:
-    since, recorded = str(event.get("time")), event.get("sha256")
-    path, part = (each if each and each.is_file() else None for each in (files.get(name), files.get(f"{name}.part")))
-    if path is None:
-        # A crash between the log's line and the renaming leaves it under its other name: not missing, but unfinished.
-        if part is None or hash_file(part)[0] != recorded:
-            report.findings.append(Finding(MISSING, name, "The report is missing.", since))
-    elif (digest := hash_file(path)[0]) != recorded:
-        report.findings.append(
-            Finding(ALTERED, name, f"The report has the SHA-256 {digest} instead of {recorded}.", since)
-        )
-
-
-def _check_others(files: dict[str, Path], log: _Log, report: Verdict) -> None:
-    """Files that no completed download accounts for."""
-    known = {custody.LOG_NAME, *log.reports}
-    for name in log.stored:
-        known.update({name, str(PurePosixPath(name).with_suffix(".json"))})
-    for name, path in files.items():
-        if name in known and not path.is_symlink():
-            continue
-        package = re.sub(r"\.(zip|json)(\.part)?$", ".zip", name)
-        if package in log.begun and package not in log.stored and not path.is_symlink():
-            report.findings.append(
-                Finding(
-                    UNFINISHED,
-                    name,
-                    "The download was interrupted before it was recorded, or is still going on.",
-                    str(log.begun[package].get("time")),
-                )
-            )
-        elif custody.REPORT_NAME.match(name.removesuffix(".part")) and name.endswith(".part") and not path.is_symlink():
-            report.findings.append(Finding(UNFINISHED, name, "The writing of a report was interrupted."))
-        elif name in known:
-            report.findings.append(Finding(NOT_RECORDED, name, "This is a link to a file that is somewhere else."))
-        else:
-            report.findings.append(
-                Finding(NOT_RECORDED, _readable(name), "The custody log knows nothing of this file.")
-            )
+def _record_of(package: str) -> str:
+    return f"{package.removesuffix('.zip')}.json"
 
 
 def _readable(name: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pwd
 import resource
 import shutil
 import signal
@@ -18,10 +19,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence import chain as _chain
+from ansible_collections.secops.defender.plugins.module_utils._evidence import who as _who
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody, History
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
+from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
 from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import VirtualClock
 
 
@@ -37,17 +40,17 @@ def _lines(folder: Path) -> list[bytes]:
 
 
 def _check_chain(folder: Path, unreadable: int = 0) -> list[dict[str, Any]]:
-    """The log as an auditor reads it, with nothing of the code under test: every line sealed, each bound to the one before."""
+    """The log as an auditor reads it, with nothing of the code under test: every line with its digest, each bound to the one before."""
     previous, entries, torn = "0" * 64, [], 0
     for line in _lines(folder):
         try:
             entry = json.loads(line)
-            seal = entry.pop("seal")
+            digest = entry.pop("digest")
         except (ValueError, TypeError, AttributeError, KeyError):
             torn += 1
         else:
             body = json.dumps(entry, separators=(",", ":"), ensure_ascii=True)
-            assert hashlib.sha256(body.encode()).hexdigest() == seal
+            assert hashlib.sha256(body.encode()).hexdigest() == digest
             assert entry["previous_sha256"] == previous
             entries.append(entry)
         previous = hashlib.sha256(line).hexdigest()
@@ -58,7 +61,7 @@ def _check_chain(folder: Path, unreadable: int = 0) -> list[dict[str, Any]]:
 # ---- the chain ----
 
 
-def test_each_line_carries_the_hash_of_the_line_before_and_its_own_seal(tmp_path: Path, clock: VirtualClock) -> None:
+def test_each_line_carries_the_hash_of_the_line_before_and_its_own_digest(tmp_path: Path, clock: VirtualClock) -> None:
     custody = Custody(tmp_path, clock)
     anchors = [custody.append("run_started", comment="Prüfung \u2028 'x'"), custody.append("run_ended", stored=1)]
     entries = _check_chain(tmp_path)
@@ -177,19 +180,77 @@ def test_numbers_go_on_behind_a_torn_line_longer_than_what_is_read_at_first(
     for _each in range(3):
         Custody(tmp_path, clock).append("run_started")
     with open(tmp_path / "custody.jsonl", "ab") as log:
-        log.write(b"{" + b"x" * ((1 << 17) - 50))
+        log.write(b'{"seq":4,"x":"' + b"x" * ((1 << 17) - 50))
     Custody(tmp_path, clock).append("run_started")
     assert [entry["seq"] for entry in _check_chain(tmp_path, unreadable=1)] == [1, 2, 3, 4, 5]
 
 
-def test_a_log_that_is_garbage_is_gone_on_with_behind_it(tmp_path: Path, clock: VirtualClock) -> None:
-    (tmp_path / "custody.jsonl").write_bytes(b"\x00\xff\n{}\n[1]\n" + b"\x80" * 100_000)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00\xff\n{}\n[1]\n" + b"\x80" * 100_000,
+        b"[" * 200_000 + b"\n",
+        b"{" * 2_000_000,
+        b'{"seq":1,"event":"run_started","time":"2026-11-23T10:00:00Z"}\n',
+        b'{"a":' * 900 + b"1" + b"}" * 900 + b"\n",
+    ],
+    ids=["garbage", "deep", "endless", "without a digest", "nested"],
+)
+def test_e2_a_log_that_is_none_is_refused_and_not_touched(tmp_path: Path, clock: VirtualClock, content: bytes) -> None:
+    (tmp_path / "custody.jsonl").write_bytes(content)
+    for read_only in (False, True):
+        with pytest.raises(EvidenceError) as caught:
+            Custody(tmp_path, clock, read_only)
+        assert caught.value.code == "EvidenceAltered"
+        assert "defender_verify_evidence" in caught.value.advice
+        if content.endswith(b"\n") or not read_only:
+            assert (tmp_path / "custody.jsonl").read_bytes()[: len(content)] == content
+
+
+@pytest.mark.parametrize("how", ["changed", "removed", "repeated", "swapped", "made anew"])
+def test_e2_a_log_whose_chain_is_broken_is_not_written_to(tmp_path: Path, clock: VirtualClock, how: str) -> None:
+    with Custody(tmp_path, clock) as custody:
+        for number in range(5):
+            custody.append("device_failed", message=f"number {number}")
+    lines = _lines(tmp_path)
+    if how == "changed":
+        lines[2] = lines[2].replace(b"number 2", b"number 7")
+    elif how == "removed":
+        del lines[2]
+    elif how == "repeated":
+        lines.insert(2, lines[2])
+    elif how == "swapped":
+        lines[1], lines[2] = lines[2], lines[1]
+    else:
+        lines[2] = _chain.with_digest({**json.loads(lines[2]), "message": "another story"}).encode()
+    content = b"".join(line + b"\n" for line in lines)
+    (tmp_path / "custody.jsonl").write_bytes(content)
+    with pytest.raises(EvidenceError, match="cannot be gone on with: line [34]|line 2") as caught:
+        Custody(tmp_path, clock)
+    assert caught.value.code == "EvidenceAltered"
+    assert (tmp_path / "custody.jsonl").read_bytes() == content
+
+
+@pytest.mark.parametrize("how", ["cut off", "changed", "foreign line"])
+def test_e2_a_log_that_is_spoilt_under_a_run_stops_it_for_good(tmp_path: Path, clock: VirtualClock, how: str) -> None:
     custody = Custody(tmp_path, clock)
-    custody.append("run_started")
-    custody.append("run_ended")
-    # No crash leaves such a thing: it is not called repaired.
-    assert [json.loads(line)["event"] for line in _lines(tmp_path)[-2:]] == ["run_started", "run_ended"]
-    assert json.loads(_lines(tmp_path)[-2])["previous_sha256"] == hashlib.sha256(_lines(tmp_path)[-3]).hexdigest()
+    for number in range(3):
+        custody.append("device_failed", message=f"number {number}")
+    content = (tmp_path / "custody.jsonl").read_bytes()
+    if how == "cut off":
+        os.truncate(tmp_path / "custody.jsonl", content.index(b"\n") + 1)
+    elif how == "changed":
+        with open(tmp_path / "custody.jsonl", "r+b") as log:
+            log.write(content.replace(b"number 2", b"number 7"))
+    else:
+        with open(tmp_path / "custody.jsonl", "ab") as log:
+            log.write(b"# checked\n")
+    spoilt = (tmp_path / "custody.jsonl").read_bytes()
+    for _each in range(3):
+        with pytest.raises(EvidenceError) as caught:
+            custody.append("run_ended")
+        assert caught.value.code == "EvidenceAltered"
+    assert (tmp_path / "custody.jsonl").read_bytes() == spoilt
 
 
 def test_a_log_that_is_replaced_under_a_run_stops_it(tmp_path: Path, clock: VirtualClock) -> None:
@@ -208,21 +269,23 @@ def test_a_run_knows_whether_it_is_alone(tmp_path: Path, clock: VirtualClock) ->
     first.close()
     second.close()
     third.begin()
-    assert [json.loads(line)["alone"] for line in _lines(tmp_path)] == [True, False, True]
+    started = [json.loads(line) for line in _lines(tmp_path) if b'"run_started"' in line]
+    assert [entry["alone"] for entry in started] == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    "line",
+    "entry",
     [
-        b'{"seq":1,"event":"package_verified","path":"x","size":"many"}',
-        b'{"seq":1,"event":"package_verified","path":[],"size":[1]}',
-        b'{"seq":1,"event":"action_known","machine_id":null,"action_id":{}}',
-        b'{"seq":1,"event":["run_ended"],"run":{}}',
-        b'{"seq":1,"event":"start_requested","time":7}',
+        {"event": "package_verified", "path": "x", "size": "many"},
+        {"event": "package_verified", "path": [], "size": [1]},
+        {"event": "action_known", "machine_id": None, "action_id": {}},
+        {"event": ["run_ended"], "run": {}},
+        {"event": "start_requested", "time": 7},
     ],
 )
-def test_lines_of_another_make_do_not_stop_a_run(tmp_path: Path, clock: VirtualClock, line: bytes) -> None:
-    (tmp_path / "custody.jsonl").write_bytes(line + b"\n")
+def test_lines_of_another_make_do_not_stop_a_run(tmp_path: Path, clock: VirtualClock, entry: dict[str, Any]) -> None:
+    line = _chain.with_digest({"seq": 1, **entry, "previous_sha256": "0" * 64})
+    (tmp_path / "custody.jsonl").write_text(line + "\n")
     Custody(tmp_path, clock).append("run_started")
 
 
@@ -247,7 +310,7 @@ def test_a_full_disk_in_the_middle_of_a_line_leaves_a_valid_log(
         with pytest.raises(EvidenceError) as caught:
             custody.append("start_requested")
     assert caught.value.code == "DiskFull"
-    assert caught.value.message == f"The evidence folder {tmp_path} cannot be written: No space left on device."
+    assert caught.value.message == f"The evidence folder {tmp_path} cannot be written: there is no space left."
     assert len(_check_chain(tmp_path)) == 1
     custody.append("run_ended")
     assert [entry["event"] for entry in _check_chain(tmp_path)] == ["run_started", "run_ended"]
@@ -324,7 +387,7 @@ def test_a_log_that_cannot_be_opened_says_so(
     with pytest.raises(EvidenceError) as caught:
         Custody(tmp_path, clock)
     assert caught.value.code == "DestNotWritable"
-    assert os.strerror(number) in caught.value.message
+    assert {errno.EACCES: "permission denied", errno.EROFS: "mounted read-only"}[number] in caught.value.message
 
 
 # ---- read_only ----
@@ -439,7 +502,7 @@ def test_another_machines_request_is_not_this_ones() -> None:
 
 def test_a_request_is_unfinished_for_so_long_only() -> None:
     history = _history(_requested("r1"))
-    requested = _custody.parse_time(_T0)
+    requested = parse_time(_T0)
     assert history.unfinished("m1", "c", requested)
     assert history.unfinished("m1", "c", requested + 1) is None
 
@@ -448,7 +511,7 @@ def test_resuming_does_not_make_a_request_younger() -> None:
     history = _history(_requested("r1"), _known("r1", "started"))
     late = {"action_id": "a1", "request": "resumed", "comment": "c", "time": "2026-11-25T10:00:00Z"}
     history.read({"run": "r2", "event": "action_known", "machine_id": "m1", **late})
-    assert history.unfinished("m1", "c", _custody.parse_time(_T0) + 1) is None
+    assert history.unfinished("m1", "c", parse_time(_T0) + 1) is None
 
 
 _WORDS = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
@@ -467,11 +530,23 @@ def test_no_entry_is_too_odd_to_be_read(events: str, facts: dict[str, Any]) -> N
 
 
 def test_who_asked_is_the_user_even_without_an_entry_in_the_user_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown() -> str:
+    def unknown(uid: int) -> str:
         raise KeyError("getpwuid(): uid not found")
 
-    monkeypatch.setattr(_custody.getpass, "getuser", unknown)
+    monkeypatch.setattr(_who.pwd, "getpwuid", unknown)
     monkeypatch.setenv("JOB_ID", "42")
-    who = _custody.asked_by()
+    who = _who.asked_by()
     assert (who["user"], who["awx_job_id"]) == (str(os.getuid()), "42")
     assert who["tool"].startswith("secops.defender/")
+
+
+@pytest.mark.parametrize("job", ["", "x", "4 2", "42\n", "\x1b[2J", "1" * 19, "-1", "٤٢", "0x2a"])
+def test_e12_who_asked_is_not_what_the_environment_claims(monkeypatch: pytest.MonkeyPatch, job: str) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "\x1b[31mceo")
+    monkeypatch.setenv("JOB_ID", job)
+    who = _who.asked_by({"awx_user": "al\x1b[2Jice"})
+    assert who["user"] == pwd.getpwuid(os.getuid()).pw_name
+    assert "awx_job_id" not in who
+    assert who["awx_user"] == "al\ufffd[2Jice"
+    assert all(value.isprintable() for value in who.values())

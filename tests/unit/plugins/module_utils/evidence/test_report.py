@@ -209,6 +209,7 @@ def test_both_forms_are_private_recorded_and_verified(folder: Folder) -> None:
     assert data["custody"] == {"log": "custody.jsonl", "run": folder.custody.run, "line": 1, "head": head}
     assert len(data["devices"]) == 20
     assert hashlib.sha256(Path(report["json"]).read_bytes()).hexdigest() in Path(report["html"]).read_text("utf-8")
+    folder.close()
     assert sorted(path.name for path in folder.path.iterdir()) == ["custody.jsonl", f"{name}.html", f"{name}.json"]
     assert verify(folder.path).findings == []
 
@@ -231,7 +232,7 @@ def test_a_report_that_nobody_recorded_is_noticed(folder: Folder) -> None:
 
 
 def test_a_recorded_report_gets_its_name_from_the_next_run(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*paths: t.Any) -> None:
+    def crash(*paths: t.Any, **folders: t.Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

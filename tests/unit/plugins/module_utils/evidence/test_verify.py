@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify as _verify
-from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import (
-    Custody,
+from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import (
     parse_line,
-    seal,
     sha256_of_line,
+    with_digest,
 )
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Report, verify, verify_evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
 from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, verify_spec
@@ -101,7 +101,7 @@ def chained(entries: list[dict[str, t.Any]]) -> bytes:
     """A log that somebody who knows how has made anew."""
     previous, lines = "0" * 64, []
     for number, entry in enumerate(entries, 1):
-        lines.append(seal({**entry, "seq": number, "previous_sha256": previous}).encode())
+        lines.append(with_digest({**entry, "seq": number, "previous_sha256": previous}).encode())
         previous = sha256_of_line(lines[-1])
     return b"".join(line + b"\n" for line in lines)
 
@@ -218,11 +218,11 @@ def test_a_line_repeated_or_moved(real: Path) -> None:
                 assert _verify.BROKEN_CHAIN in kinds(verify(real))
 
 
-def test_a_line_edited_and_sealed_anew(real: Path) -> None:
+def test_a_line_edited_with_a_fitting_digest(real: Path) -> None:
     log = real / "custody.jsonl"
     lines = lines_of(log)
     for number, line in enumerate(lines):
-        edited = seal({**json.loads(line), "run": "another"}).encode() + b"\n"
+        edited = with_digest({**json.loads(line), "run": "another"}).encode() + b"\n"
         with rewritten(log, b"".join([*lines[:number], edited, *lines[number + 1 :]])):
             report = verify(real)
         assert report.findings
@@ -247,7 +247,7 @@ def test_numbers_that_do_not_count_on(folder: Path, log: Path) -> None:
     previous, lines = "0" * 64, []
     for entry in entries:
         seq = entry["seq"] + (5 if entry["seq"] > 4 else 0)
-        lines.append(seal({**entry, "seq": seq, "previous_sha256": previous}).encode())
+        lines.append(with_digest({**entry, "seq": seq, "previous_sha256": previous}).encode())
         previous = sha256_of_line(lines[-1])
     log.write_bytes(b"".join(line + b"\n" for line in lines))
     assert any("has the number 10 where 5 belongs" in finding.message for finding in verify(folder).findings)
@@ -339,7 +339,7 @@ def test_a_log_made_anew_with_its_records_is_found_by_the_head_alone(folder: Pat
             content = {**json.loads(record.read_bytes()), "custody_sha256": anchors[entry["path"]]}
             record.write_text(json.dumps(content))
             entry["record_sha256"] = hashlib.sha256(record.read_bytes()).hexdigest()
-        line = seal({**entry, "previous_sha256": previous}).encode()
+        line = with_digest({**entry, "previous_sha256": previous}).encode()
         previous = sha256_of_line(line)
         if entry["event"] == "package_verified":
             anchors[entry["path"]] = previous

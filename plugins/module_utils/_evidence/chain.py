@@ -163,7 +163,7 @@ class Chain:
 
     def end(self, cut_short: bool = False) -> None:
         """No more lines: what no repair explains was no crash. cut_short: but the very last line may still be one."""
-        self._condemn(self.lines, 1 if cut_short else 0)
+        self._condemn(self.lines, 1 if cut_short and self.torn and may_be_torn(self.torn[-1]) else 0)
 
     def wrote(self, line: bytes, entry: Entry) -> None:
         """Go on behind a line that was just written."""

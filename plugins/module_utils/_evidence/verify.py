@@ -174,7 +174,7 @@ class _Log:
             self._wrong(number, "is of another tenant than the lines before: a folder belongs to one.")
         if event == events.REPORT_STORED and not events.REPORT_NAME.match(path):
             self._wrong(number, "names a report where none can be.")
-        if event in (events.DOWNLOAD_STARTED, events.PACKAGE_VERIFIED):
+        if event in (events.DOWNLOAD_STARTED, events.PACKAGE_VERIFIED, events.REPORT_STORED):
             self.begun[path] = str(entry.get("time"))
         self.history.read(entry)
 

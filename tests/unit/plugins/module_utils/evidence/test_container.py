@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import os
 import pathlib
-import typing as t
 
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import container as _container
 from ansible_collections.secops.defender.plugins.module_utils._evidence.container import warning_about
-from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
-from ansible_collections.secops.defender.plugins.module_utils._words import options as _spec
-from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, fetch_package
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, ask
 
 OVERLAY = "overlay / overlay rw,lowerdir=/a 0 0\nproc /proc proc rw 0 0\n/dev/sdb1 /evidence xfs rw 0 0\n"
 DISK = "/dev/sda1 / ext4 rw 0 0\n"
@@ -108,22 +106,6 @@ def test_without_further_words_it_is_about_this_very_machine() -> None:
     assert _container.warning_about("/proc") is None
 
 
-class Ear:
-    """A reporter of which only the warnings are listened to."""
-
-    live = False
-    launched_by: t.ClassVar[dict[str, str]] = {}
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def __getattr__(self, name: str) -> t.Callable[..., None]:
-        return lambda *what, **more: None
-
-
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_both_modules_warn_before_anything_is_asked_of_the_service(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check_mode: bool
@@ -133,8 +115,8 @@ def test_both_modules_warn_before_anything_is_asked_of_the_service(
     # A token that has ended: the work ends where the signing in begins.
     claims = base64.urlsafe_b64encode(b'{"exp": 1}').decode().rstrip("=")
     given = {"access_token": f"x.{claims}.x", "machines": ["pc01"], "comment": "test", "dest": dest}
-    for spec, task in ((_spec.collect_spec(), _tasks.collect_package), (_spec.fetch_spec(), _tasks.fetch_package)):
-        options = {name: each.get("default") for name, each in {**_spec.connection_spec(), **spec}.items()}
-        ear = Ear()
-        result = task({**options, **given}, check_mode, t.cast(t.Any, ear), Secrets())
-        assert "The token has expired" in result["msg"] and ear.warnings == [f"{dest} will be gone"]
+    for task in (collect_package.TASK, fetch_package.TASK):
+        teller = Teller()
+        args = {name: value for name, value in given.items() if name in task.spec}
+        result = ask(task, args, check_mode, teller)
+        assert "The token has expired" in result["msg"] and teller.told("warn") == [f"{dest} will be gone"]

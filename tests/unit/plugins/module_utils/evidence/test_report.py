@@ -241,10 +241,11 @@ def test_a_recorded_report_gets_its_name_from_the_next_run(folder: Folder, monke
     [part] = folder.path.glob("report-*")
     assert part.name.endswith(".json.part")
     assert {each.kind for each in verify(folder.path).findings} == {"unfinished"}
-    later = Folder(str(folder.path), Clock())
-    later.custody.append(_custody.RUN_STARTED)
-    _report.complete(later)
-    later.custody.append(_custody.RUN_ENDED)
+    folder.close()
+    with Folder(str(folder.path), Clock()) as later:
+        later.custody.begin()
+        _report.complete(later)
+        later.custody.append(_custody.RUN_ENDED)
     assert verify(folder.path).findings == []
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence import report as _report
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify as _verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import (
     parse_line,
@@ -22,41 +23,74 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.chain im
     with_digest,
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
-from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Report, verify, verify_evidence
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, verify_spec
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import DuplicatePackage, Folder
+from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Verdict, verify
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
-from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, Tenant, options
-from simulator import Device, Simulator
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
+from ansible_collections.secops.defender.tests.report import sample
+from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import VirtualClock, package_bytes
 
-# Small, so that every byte of them can be tried.
+TENANT = "11111111-2222-3333-4444-555555555555"
+MACHINES = [Machine(f"{number:040x}", f"pc0{number}.contoso.com") for number in (1, 2, 3)]
+# Of one run with three packages and a report.
 EVENTS = 19
-DEVICES = [Device(f"pc0{number}.contoso.com", package_size=3000 + number) for number in (1, 2, 3)]
+
+
+def action_of(machine: Machine, number: int = 0) -> Action:
+    return Action.from_api(
+        {
+            "id": f"{int(machine.id, 16):08x}-0000-4000-8000-{number:012x}",
+            "type": "CollectInvestigationPackage",
+            "status": "Succeeded",
+            "machineId": machine.id,
+            "computerDnsName": machine.dns_name,
+            "creationDateTimeUtc": "2026-11-23T10:15:00.1234567Z",
+        }
+    )
+
+
+def begun(folder: Folder, machine: Machine, action: Action, comment: str = "Alert 4711", word: str = "started") -> None:
+    """What the log says of a request until its package is there."""
+    custody = folder.custody
+    facts = {"machine_id": machine.id, "computer_dns_name": machine.dns_name, "comment": comment}
+    if word == "started":
+        assert custody.claim_start(machine.id, machine.dns_name, comment) is None
+    custody.append("action_known", **facts, action_id=action.id, request=word)
+
+
+def fetched(folder: Folder, machine: Machine, action: Action, data: bytes | None = None) -> Path:
+    content = package_bytes(action.id, 3000) if data is None else data
+
+    @contextmanager
+    def stream(offset: int) -> Iterator[t.Any]:
+        yield 0, len(content), iter([content])
+
+    return folder.fetch(machine, action, {"comment": "Alert 4711"}, stream).path
+
+
+def collect(dest: Path, *machines: Machine, number: int = 0, comment: str = "Alert 4711", report: bool = False) -> None:
+    """What a run of the fleet does to a folder."""
+    with Folder(str(dest), VirtualClock()) as folder:
+        folder.custody.begin(tenant=TENANT, asked_by={}, comment=comment, devices=len(machines))
+        for machine in machines:
+            begun(folder, machine, action_of(machine, number), comment)
+            fetched(folder, machine, action_of(machine, number))
+        if report:
+            _report.write(folder, sample.facts([]), sample.BEGAN)
+        folder.custody.append("run_ended", stored=len(machines), failed=0)
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run has left: three packages and a report. Nobody may change it; see copy_of."""
-    home = tmp_path_factory.mktemp("evidence")
-    clock = VirtualClock()
-    simulator = Simulator(DEVICES, clock=clock.wall).start()
-    try:
-        folder = home / "real"
-        result = Tenant(simulator, clock)(
-            collect_package,
-            collect_spec(),
-            machines=["pc01", "pc02", "pc03"],
-            comment="Alert 4711",
-            dest=str(folder),
-            quota_dir=str(home / "quota"),
-            report=True,
-        )
-        assert result["summary"]["downloaded"] == 3, result["msg"]
-        yield folder
-    finally:
-        simulator.stop()
+    folder = tmp_path_factory.mktemp("evidence") / "real"
+    collect(folder, *MACHINES, report=True)
+    return folder
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
 
 
 def packages_of(folder: Path) -> list[Path]:
@@ -67,8 +101,8 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def kinds(report: Report) -> set[str]:
-    return {finding.kind for finding in report.findings}
+def kinds(verdict: Verdict) -> set[str]:
+    return {finding.kind for finding in verdict.findings}
 
 
 @contextmanager
@@ -462,10 +496,9 @@ def test_a_record_that_the_log_knows_but_that_is_of_another_package(folder: Path
 
 def carry_on(folder: Path, clock: VirtualClock) -> None:
     """What the next run does first, and that it ends."""
-    custody = Custody(folder, clock)
-    custody.append("run_started", asked_by={}, comment="x", devices=0)
-    custody.append("run_ended", stored=0, failed=0)
-    custody.close()
+    with Custody(folder, clock) as custody:
+        custody.begin(tenant=TENANT, asked_by={}, comment="x", devices=0)
+        custody.append("run_ended", stored=0, failed=0)
 
 
 def test_a_torn_last_line_is_told_apart_and_healed_visibly(real: Path, tmp_path: Path, clock: VirtualClock) -> None:
@@ -553,8 +586,8 @@ def test_a_run_that_goes_on_beside_another_is_open_until_its_own_end(
     folder: Path, log: Path, clock: VirtualClock
 ) -> None:
     first, second = Custody(folder, clock), Custody(folder, clock)
-    first.begin(asked_by={}, comment="x", devices=1)
-    second.begin(asked_by={}, comment="y", devices=1)
+    first.begin(TENANT, asked_by={}, comment="x", devices=1)
+    second.begin(TENANT, asked_by={}, comment="y", devices=1)
     second.append("run_ended", stored=0, failed=0)
     second.close()
     assert kinds(verify(folder)) == {_verify.UNFINISHED}
@@ -569,145 +602,258 @@ def test_a_line_that_no_crash_can_have_left_is_not_repaired(
 ) -> None:
     with open(log, "ab") as stream:
         stream.write(line)
-    carry_on(folder, clock)
+    with pytest.raises(EvidenceError) as caught:
+        carry_on(folder, clock)
+    assert caught.value.code == "EvidenceAltered"
     report = verify(folder)
     assert _verify.ALTERED in kinds(report) and not report.repaired
 
 
-def test_a_run_that_was_interrupted_is_no_finding_once_another_has_ended(
-    folder: Path, log: Path, clock: VirtualClock
-) -> None:
-    custody = Custody(folder, clock)
-    custody.append("run_started", asked_by={}, comment="x", devices=1)
-    custody.close()
-    assert kinds(verify(folder)) == {_verify.UNFINISHED}
-    carry_on(folder, clock)
+# ---- runs that were interrupted, requests without a package ----
+
+
+def interrupted(folder: Path, machine: Machine, known: bool = True) -> Action:
+    """A run that was killed after it had asked for a device; returns its action."""
+    action = action_of(machine, 7)
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={}, devices=1)
+        if known:
+            begun(opened, machine, action, "Alert 4712")
+        else:
+            opened.custody.claim_start(machine.id, machine.dns_name, "Alert 4712")
+    return action
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_g3_interrupted_work_stays_named_after_a_run_for_others(folder: Path, known: bool) -> None:
+    action = interrupted(folder, MACHINES[0], known)
+    collect(folder, MACHINES[1], number=3)
+    verdict = verify(folder)
+    assert not verdict.verified
+    assert [(each.kind, each.path) for each in verdict.findings] == [(_verify.UNFINISHED, "custody.jsonl")]
+    message = verdict.findings[0].message
+    assert "pc01.contoso.com" in message and "'Alert 4712'" in message and (action.id in message) == known
+    assert "nobody has picked it up" in message
+    assert [(each["state"], each["devices"], each["open"]) for each in verdict.interrupted] == [("gone", 1, 1)]
+
+
+def test_g3_what_was_picked_up_is_no_finding_but_its_run_stays_visible(folder: Path) -> None:
+    action = interrupted(folder, MACHINES[0])
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={}, devices=1)
+        begun(opened, MACHINES[0], action, "Alert 4712", "resumed")
+        fetched(opened, MACHINES[0], action)
+        opened.custody.append("run_ended")
+    for _later in range(2):
+        verdict = verify(folder)
+        assert verdict.verified and verdict.findings == []
+        assert [each["open"] for each in verdict.interrupted] == [0]
+        collect(folder, MACHINES[1], number=3)
+
+
+def test_g3_an_aborted_run_leaves_findings(folder: Path) -> None:
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={}, devices=1)
+        begun(opened, MACHINES[0], action_of(MACHINES[0], 7), "Alert 4712")
+        opened.custody.append("run_aborted", code="Unauthorized", message="The secret was revoked.")
+    verdict = verify(folder)
+    assert kinds(verdict) == {_verify.UNFINISHED} and "the run gave up" in verdict.findings[0].message
+    assert verdict.interrupted[0]["state"] == "aborted"
+
+
+def test_g3_a_request_that_a_later_one_has_overtaken_is_told_and_no_finding(folder: Path) -> None:
+    interrupted(folder, MACHINES[0])
+    collect(folder, MACHINES[0], number=9, comment="Alert 4712")
+    verdict = verify(folder)
+    assert verdict.findings == []
+    with Folder(str(folder), VirtualClock(), read_only=True) as opened:
+        assert [each.overtaken for each in opened.custody.history.open_requests()] == [True]
+
+
+def test_f1_a_device_that_failed_is_a_finding_until_its_package_comes(folder: Path) -> None:
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={}, devices=1)
+        begun(opened, MACHINES[0], action_of(MACHINES[0], 7), "Alert 4712")
+        opened.custody.append(
+            "device_failed", machine_id=MACHINES[0].id, code="TimeOut", message="It was not taken up.\x1b[2J"
+        )
+        opened.custody.append("run_ended")
+    verdict = verify(folder)
+    assert [each.kind for each in verdict.findings] == [_verify.WITHOUT_PACKAGE] and not verdict.verified
+    assert "TimeOut: It was not taken up." in verdict.findings[0].message
+    assert "collect again from the devices that failed" in verdict.advice
+    collect(folder, MACHINES[0], number=9, comment="Alert 4712 ")
     assert verify(folder).findings == []
 
 
-# ---- the task ----
-
-KEYS = ["changed", "error", "failed", "findings", "head", "msg", "packages", "summary", "verified"]
-
-
-def check(folder: Path | str, **given: t.Any) -> dict[str, t.Any]:
-    result = verify_evidence(options(verify_spec(), path=str(folder), **given), False, Teller(), Secrets())  # type: ignore[arg-type]
-    assert sorted(result) == KEYS
-    assert result["changed"] is False
-    assert sorted(result["summary"]) == ["events", "findings", "packages", "repaired", "verified"]
-    for package in result["packages"]:
-        assert sorted(package) == ["action_id", "downloaded", "machine_id", "path", "sha256", "size", "verified"]
-    for finding in result["findings"]:
-        assert sorted(finding) == ["kind", "message", "path", "since"]
-    return result
+def test_f1_nothing_is_never_verified(tmp_path: Path) -> None:
+    collect(tmp_path / "evidence")
+    verdict = verify(tmp_path / "evidence")
+    assert verdict.findings == [] and verdict.packages == [] and not verdict.verified
 
 
-def test_the_result_of_a_whole_folder(real: Path) -> None:
-    result = check(real)
-    assert (result["verified"], result["failed"], result["findings"], result["error"]) == (True, False, [], None)
-    assert result["summary"] == {"packages": 3, "verified": 3, "findings": 0, "events": EVENTS, "repaired": 0}
-    assert result["msg"] == f"{real}: 3 packages and the custody log of {EVENTS} events are as they were written."
-    first = packages_of(real)[0]
-    assert result["packages"][0] == {
-        "path": str(first.relative_to(real)),
-        "machine_id": DEVICES[0].id,
-        "action_id": first.stem.split("_")[1],
-        "sha256": hashlib.sha256(first.read_bytes()).hexdigest(),
-        "size": first.stat().st_size,
-        "downloaded": json.loads(first.with_suffix(".json").read_bytes())["downloaded"],
-        "verified": True,
-    }
-    assert check(real, custody_head=f" {result['head'].upper()} ")["verified"]
+def test_a_run_that_is_alive_is_told_as_such(folder: Path) -> None:
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={}, devices=1)
+        begun(opened, MACHINES[0], action_of(MACHINES[0], 7), "Alert 4712")
+        verdict = verify(folder)
+        assert len([each for each in verdict.findings if "still going on" in each.message]) == 2
+        assert verdict.interrupted == []
 
 
-def test_the_result_of_a_spoilt_folder(folder: Path) -> None:
-    package = packages_of(folder)[1]
-    package.write_bytes(package.read_bytes() + b"x")
-    result = check(folder)
-    assert (result["verified"], result["failed"]) == (False, True)
-    assert result["summary"]["verified"] == 2
-    assert [finding["kind"] for finding in result["findings"]] == ["altered"]
-    name, since = str(package.relative_to(folder)), result["findings"][0]["since"]
-    assert f"1 finding in 3 packages and {EVENTS} events. {name}: The package has the SHA-256" in result["msg"]
-    assert f"It was right at {since}." in result["msg"]
-    assert "Leave the folder as it is" in result["msg"]
+@pytest.mark.parametrize("name", [".runs/x.lock", ".runs/00000000-0000-4000-8000-000000000000.lock", ".runs/more"])
+def test_only_locks_of_known_runs_are_no_strangers(folder: Path, name: str) -> None:
+    (folder / ".runs").mkdir()
+    (folder / name).touch()
+    assert [(each.kind, each.path) for each in verify(folder).findings] == [(_verify.NOT_RECORDED, name)]
 
 
-def test_many_findings_are_counted_in_the_sentence(folder: Path) -> None:
-    for number in range(9):
-        (folder / f"extra{number}").touch()
-    result = check(folder)
-    assert "9 findings" in result["msg"] and "And 4 more." in result["msg"] and "move them out" in result["msg"]
-    assert len(result["findings"]) == 9
+def test_a_lock_that_holds_something_is_none(folder: Path) -> None:
+    interrupted(folder, MACHINES[0])
+    run = entries_of(folder / "custody.jsonl")[-1]["run"]
+    (folder / ".runs").mkdir()
+    (folder / ".runs" / f"{run}.lock").touch()
+    assert _verify.NOT_RECORDED not in kinds(verify(folder))
+    (folder / ".runs" / f"{run}.lock").write_text("x")
+    assert _verify.NOT_RECORDED in kinds(verify(folder))
 
 
-def test_what_is_unfinished_is_to_be_finished(folder: Path, log: Path) -> None:
-    log.write_bytes(log.read_bytes()[:-9])
-    result = check(folder)
-    assert "run the interrupted task again" in result["msg"]
+# ---- recorded evidence is never replaced ----
 
 
-def test_a_repair_is_mentioned(folder: Path, log: Path, clock: VirtualClock) -> None:
-    log.write_bytes(log.read_bytes()[:-9])
-    carry_on(folder, clock)
-    result = check(folder)
-    assert result["summary"]["repaired"] == 1 and result["msg"].endswith("A line that a crash cut short was repaired.")
+def again(dest: Path, machine: Machine, data: bytes | None = None) -> Path:
+    with Folder(str(dest), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={})
+        try:
+            return fetched(opened, machine, action_of(machine), data)
+        finally:
+            opened.custody.append("run_ended")
 
 
-@pytest.mark.parametrize("head", ["abc", "g" * 64, "0" * 63])
-def test_a_head_that_is_none(real: Path, head: str) -> None:
-    result = check(real, custody_head=head)
-    assert result["failed"] and result["error"]["code"] == "InvalidOptions" and head in result["msg"]
+@pytest.mark.parametrize("record", ["kept", "lost"])
+def test_g4_a_missing_package_may_come_back_with_the_same_bytes(folder: Path, record: str) -> None:
+    package = packages_of(folder)[0]
+    content, written = package.read_bytes(), package.with_suffix(".json").read_bytes()
+    package.unlink()
+    if record == "lost":
+        package.with_suffix(".json").unlink()
+    assert again(folder, MACHINES[0]) == package
+    assert package.read_bytes() == content
+    assert (package.with_suffix(".json").read_bytes() == written) == (record == "kept")
+    (restored,) = [each for each in entries_of(folder / "custody.jsonl") if each["event"] == "package_restored"]
+    assert restored["record_rewritten"] == (record == "lost")
+    assert verify(folder).findings == []
 
 
-def test_a_head_that_is_not_in_the_chain(real: Path) -> None:
-    result = check(real, custody_head="0" * 64)
-    assert [finding["kind"] for finding in result["findings"]] == ["broken_chain"]
+def test_g4_other_bytes_never_take_the_place_of_recorded_ones(folder: Path) -> None:
+    package = packages_of(folder)[0]
+    written = package.with_suffix(".json").read_bytes()
+    package.unlink()
+    other = package_bytes("other bytes", 3000)
+    for _twice in range(2):
+        with pytest.raises(EvidenceError) as caught:
+            again(folder, MACHINES[0], other)
+        assert caught.value.code == "RecordedOtherwise"
+    (kept,) = package.parent.glob("*.differs-*.zip")
+    assert str(kept) in caught.value.message and kept.read_bytes() == other
+    assert not package.exists() and package.with_suffix(".json").read_bytes() == written
+    verdict = verify(folder)
+    assert [(each.kind, each.path) for each in verdict.findings] == [
+        (_verify.MISSING, str(package.relative_to(folder)))
+    ]
+    assert kept.name in verdict.findings[0].message
+    kept.write_bytes(b"x")
+    assert _verify.ALTERED in kinds(verify(folder))
 
 
-def test_a_folder_that_is_none(real: Path, tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere", real / "custody.jsonl"):
-        result = check(path)
-        assert result["failed"] and result["error"]["code"] == "EvidenceMissing" and str(path) in result["msg"]
+def test_g4_a_missing_package_with_a_forged_record_fails_before_any_byte_is_asked_for(folder: Path) -> None:
+    package = packages_of(folder)[0]
+    package.unlink()
+    record = package.with_suffix(".json")
+    record.write_bytes(record.read_bytes().replace(b"Alert 4711", b"Alert 4712"))
+    before = record.read_bytes()
+    with pytest.raises(EvidenceError, match="its record is not the one that was written"):
+        again(folder, MACHINES[0])
+    assert record.read_bytes() == before and not package.exists()
+
+
+def test_g8_equal_packages_of_two_actions_are_kept_recorded_and_fail(folder: Path) -> None:
+    twin = packages_of(folder)[0].read_bytes()
+    action = action_of(MACHINES[1], 9)
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={})
+        with pytest.raises(DuplicatePackage) as caught:
+            fetched(opened, MACHINES[1], action, twin)
+        opened.custody.append("run_ended")
+    assert caught.value.code == "DuplicatePackage"
+    assert caught.value.package.path.read_bytes() == twin
+    assert action.id in caught.value.message and action_of(MACHINES[0]).id in caught.value.message
+    with Folder(str(folder), VirtualClock()) as opened:
+        assert opened.existing(MACHINES[0], action_of(MACHINES[0]))
+        with pytest.raises(DuplicatePackage):
+            opened.existing(MACHINES[1], action)
+    verdict = verify(folder)
+    name = str(caught.value.package.path.relative_to(folder))
+    assert [(each.kind, each.path) for each in verdict.findings] == [(_verify.DUPLICATE, name)]
+    assert action_of(MACHINES[0]).id in verdict.findings[0].message
+    assert {each["path"]: each["verified"] for each in verdict.packages}[name] is False
+
+
+# ---- one tenant ----
+
+
+def test_e7_a_log_of_two_tenants_is_a_finding(folder: Path, log: Path) -> None:
+    entries = entries_of(log)
+    entries.append({**entries[0], "tenant": "another"})
+    entries.append({**entries[-2]})
+    log.write_bytes(chained(entries))
+    assert any("of another tenant" in each.message for each in verify(folder).findings)
+    assert verify(folder).tenant == TENANT
+
+
+# ---- what cannot be read ----
 
 
 def test_what_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> t.NoReturn:
-        raise PermissionError(13, "Permission denied", str(path))
+    def refuse(file: int) -> t.NoReturn:
+        raise PermissionError(13, "Permission denied", "pc01.contoso.com")
 
-    monkeypatch.setattr(_verify, "hash_file", refuse)
-    result = check(folder)
-    assert result["error"]["code"] == "EvidenceUnreadable" and "Permission denied" in result["msg"]
+    monkeypatch.setattr(_verify, "hash_of", refuse)
+    with pytest.raises(EvidenceError, match="pc01.contoso.com cannot be read: Permission denied") as caught:
+        verify(folder)
+    assert caught.value.code == "EvidenceUnreadable"
 
 
 def test_a_folder_in_it_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not to look is not to find nothing."""
-    real_scandir = os.scandir
+    plain = os.open
 
-    def scandir(path: t.Any) -> t.Any:
+    def refuse(path: t.Any, *args: t.Any, **kwargs: t.Any) -> int:
         if str(path).endswith("pc02.contoso.com"):
             raise PermissionError(13, "Permission denied", str(path))
-        return real_scandir(path)
+        return plain(path, *args, **kwargs)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(EvidenceError, match="pc02.contoso.com cannot be read"):
         verify(folder)
 
 
-def test_a_large_folder_tells_how_far_it_is(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_verify, "_PACE", 0.0)
-    teller = Teller()
-    verify_evidence(options(verify_spec(), path=str(real)), False, teller, Secrets())  # type: ignore[arg-type]
-    assert teller.told("say") == [f"{number} of 3 packages checked" for number in range(3)]
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_a_folder_that_is_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EvidenceError) as caught:
+        verify(tmp_path / name)
+    assert caught.value.code == "EvidenceMissing"
 
 
 def test_a_report_that_is_no_file_is_not_waited_for(folder: Path, log: Path) -> None:
-    custody = Custody(folder, VirtualClock())
-    custody.append("report_stored", path="report-x.html", sha256="0" * 64)
-    os.mkfifo(folder / "report-x.html")
-    assert {"missing", "not_recorded"} & kinds(verify(folder))
+    name = "report-20261123T101500Z-00000000.html"
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.append("report_stored", path=name, sha256="0" * 64)
+    os.mkfifo(folder / name)
+    assert (_verify.NOT_RECORDED, name) in {(each.kind, each.path) for each in verify(folder).findings}
 
 
 def test_no_file_name_steers_the_terminal(folder: Path) -> None:
     (folder / "\x1b[2Jall is well").touch()
-    assert verify_evidence({"path": str(folder), "custody_head": None}, False, Teller(), Secrets())["msg"].isprintable()
+    assert all(each.message.isprintable() for each in verify(folder).findings)

@@ -296,7 +296,7 @@ class Folder:
         device: Dir,
     ) -> Package:
         name = str(final.relative_to(self.path))
-        facts = {"machine_id": machine.id, "action_id": action.id, "path": name}
+        facts: dict[str, t.Any] = {"machine_id": machine.id, "action_id": action.id, "path": name}
         recorded = self.custody.history.stored.get(name)
         has_record = bool(recorded) and self._has_record(device, final, t.cast(StoredPackage, recorded))
         if not part.vouched:

@@ -102,7 +102,13 @@ class AlreadyRunning(ServiceError):
 
 
 class NotFound(ServiceError):
-    """404."""
+    """The service itself says that there is no such thing (404 with an error code of its own)."""
+
+
+class StrangeReply(ServiceError):
+    """Something on the way answers in the service's place: a gateway, a proxy, a portal. Asking again does not help."""
+
+    default_code = "StrangeReply"
 
 
 class MachineError(DefenderError):
@@ -157,14 +163,19 @@ ADVICE: dict[str, str] = {
 _STATUS_CODES = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 429: "TooManyRequests"}
 
 
+def error_in(body: object) -> dict[str, t.Any]:
+    """The C(error) object of a decoded reply; empty where there is none, and the reply is therefore not the service's."""
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
 def from_reply(status: int, body: object, doing: str) -> ServiceError:
     """The error for an HTTP reply that is none of success.
 
     doing: what was asked for, such as "start a collection on pc01.contoso.com". body: the decoded JSON, or anything else
     (Common REST API error codes: C({"error": {"code", "message", "target"}})).
     """
-    error = body.get("error") if isinstance(body, dict) else None
-    error = error if isinstance(error, dict) else {}
+    error = error_in(body)
     code = str(error.get("code") or "")
     if not code or code.isdigit():
         code = _STATUS_CODES.get(status, "InternalServerError" if status >= 500 else "ServiceError")
@@ -173,7 +184,7 @@ def from_reply(status: int, body: object, doing: str) -> ServiceError:
     kind: type[ServiceError] = ServiceError
     if status == 400 and (code == "ActiveRequestAlreadyExists" or "already in progress" in said.lower()):
         kind = AlreadyRunning
-    elif status == 404 and "no http resource was found" not in said.lower():
+    elif status == 404 and error.get("code") and "no http resource was found" not in said.lower():
         kind = NotFound
     return kind(
         f"Failed to {doing}: the service answered {status} {code}: {said.rstrip('.')}.",

@@ -77,6 +77,11 @@ class Machine:
     health_status: str | None = None
     last_seen: str | None = None
     merged_into: str | None = None
+    os_platform: str | None = None
+    onboarding_status: str | None = None
+    tags: tuple[str, ...] = ()
+    risk_score: str | None = None
+    exposure: str | None = None
 
     @classmethod
     def from_api(cls, entity: object) -> Machine:
@@ -91,6 +96,32 @@ class Machine:
             health_status=_text(entity.get("healthStatus")),
             last_seen=_text(entity.get("lastSeen")),
             merged_into=_text(entity.get("mergedIntoMachineId")),
+            os_platform=_text(entity.get("osPlatform")),
+            onboarding_status=_text(entity.get("onboardingStatus")),
+            tags=tuple(map(str, tags)) if isinstance(tags := entity.get("machineTags"), list) else (),
+            risk_score=_text(entity.get("riskScore")),
+            exposure=_text(entity.get("exposureLevel")),
+        )
+
+    @property
+    def active(self) -> bool:
+        return (self.health_status or "").lower() == "active"
+
+    @property
+    def onboarded(self) -> bool:
+        """Whether it can be collected from. A record that does not say is taken as one that can."""
+        return (self.onboarding_status or "Onboarded").lower() == "onboarded"
+
+    @property
+    def condition(self) -> str:
+        """What a person chooses by: C(Windows11, Active, Onboarded, last seen 2026-11-23T08:00:00Z)."""
+        return ", ".join(
+            (
+                self.os_platform or "system unknown",
+                self.health_status or "health unknown",
+                self.onboarding_status or "onboarding unknown",
+                f"last seen {self.last_seen or 'never'}",
+            )
         )
 
     @property

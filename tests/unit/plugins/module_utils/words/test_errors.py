@@ -84,7 +84,10 @@ def test_every_documented_code_has_advice(status: int, code: str) -> None:
         # The OData library answers for itself, without code and target.
         (400, {"error": {"code": "", "message": "The query is not valid.", "details": []}}, ServiceError, "BadRequest", "not valid.", None),
         (404, body("ResourceNotFound", "Machine 123123123 was not found"), NotFound, "ResourceNotFound", "123123123", "6b"),
-        (404, "<html>", NotFound, "NotFound", "it gave no reason", None),
+        # Not the service's: it has an error code of its own for what it does not know.
+        (404, "<html>", ServiceError, "NotFound", "it gave no reason", None),
+        (404, {"message": "no route"}, ServiceError, "NotFound", "it gave no reason", None),
+        (404, {"error": {"message": "no Route matched"}}, ServiceError, "NotFound", "no Route", None),
         # What stands before the service speaks HTML, or nothing.
         (504, None, ServiceError, "InternalServerError", "it gave no reason", None),
         (503, {}, ServiceError, "InternalServerError", "it gave no reason", None),
@@ -120,7 +123,7 @@ def test_no_body_is_too_strange(status: int, reply: object) -> None:
     error = from_reply(status, reply, "do it")
     assert error.message.startswith("Failed to do it: the service answered")
     assert isinstance(error, AlreadyRunning) <= (status == 400)
-    assert isinstance(error, NotFound) is (status == 404)
+    assert isinstance(error, NotFound) <= (status == 404)
 
 
 def test_errors_know_themselves() -> None:

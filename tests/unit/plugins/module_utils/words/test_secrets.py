@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
+import html
 import json
 import random
+import re
 import threading
 import time
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from ansible.module_utils.common.parameters import remove_values
@@ -124,3 +127,55 @@ def test_what_stands_in_a_link_beside_its_secret_stays_readable() -> None:
     secrets.add_link(f"https://x/p.zip?actionId={action}&api-version=2026&kind=package&token=0123456789abcdef")
     assert secrets.scrub(f"package of {action} in 2026") == f"package of {action} in 2026"
     assert "0123" not in secrets.scrub("token 0123456789abcdef")
+
+
+# What is echoed is written in some form or other.
+
+_HARD = ("S3cr&t/Wörd+\"<q>'=~%\\", "kM8Q~aaBbccDdeeFfggHhiiJjkkLlmmNnooPpqqRr-_.", "w-o-r-d", "a/b+c=d e")
+
+
+def _echoes(secret: str) -> dict[str, str]:
+    plain = secret.encode()
+    echoes = {
+        "raw": secret,
+        "percent": quote(secret, safe=""),
+        "percent, lower case": re.sub("%..", lambda match: match[0].lower(), quote(secret, safe="")),
+        "form": urlencode({"client_secret": secret}),
+        "path": quote(secret),
+        "JSON": json.dumps({"echo": secret}),
+        "JSON, not ASCII": json.dumps({"echo": secret}, ensure_ascii=False),
+        "JSON, slashes escaped": json.dumps(secret).replace("/", "\\/"),
+        "JSON of .NET": re.sub("[<>&'+]", lambda match: f"\\u{ord(match[0]):04X}", json.dumps(secret)),
+        "HTML": html.escape(secret),
+        "HTML by numbers": html.escape(secret).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        "Basic": "Authorization: Basic " + base64.b64encode(b"app-id:" + plain).decode(),
+    }
+    for before in range(3):
+        for after in range(3):
+            text = b"x" * before + plain + b"y" * after
+            echoes[f"base64 {before} {after}"] = base64.b64encode(text).decode()
+            echoes[f"base64 for URLs {before} {after}"] = base64.urlsafe_b64encode(text).decode().rstrip("=")
+    return echoes
+
+
+@pytest.mark.parametrize("secret", _HARD)
+def test_a_secret_is_known_in_every_form_in_which_it_is_echoed(secret: str) -> None:
+    secrets = Secrets()
+    secrets.add(secret)
+    for form, echo in _echoes(secret).items():
+        scrubbed = secrets.scrub(f"before [{echo}] after")
+        assert echo not in scrubbed and "********" in scrubbed, form
+        assert scrubbed.startswith("before [") and scrubbed.endswith("] after"), form
+        # Nothing of an encoded one stays, either.
+        if "base64" in form:
+            assert scrubbed == "before [********] after"
+
+
+def test_links_in_a_text_that_was_not_asked_for_one() -> None:
+    secrets = Secrets()
+    text = f'Failed: {{"detail": "{LINK}"}}.'
+    secrets.add_links_in(text)
+    assert secrets.scrub(text) == 'Failed: {"detail": "********"}.'
+    assert secrets.scrub("token a/bC12345== again") == "token ******** again"
+    secrets.add_links_in("see https://learn.microsoft.com/page and nothing else")
+    assert secrets.scrub("see https://learn.microsoft.com/page") == "see https://learn.microsoft.com/page"

@@ -11,14 +11,19 @@ from urllib.parse import quote, urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Slot
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import NotFound, ReplyLost, ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    DefenderError,
+    NotFound,
+    ReplyLost,
+    ServiceError,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Machine
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 # List machines API and List machine actions API: maximum page size.
 _PAGE = 10_000
-# A next link that leads round in circles (microsoft-365-docs issue 8316) ends here at the latest.
-_PAGES = 1_000
+# Two million rows, or a service whose list never ends.
+_PAGES = 200
 # How often a list that changes while it is read is read anew.
 _LISTINGS = 3
 _ROWS = ("value", list)
@@ -42,7 +47,7 @@ class Api:
 
     def machines(self, query: str | None = None) -> list[dict[str, t.Any]]:
         """All machines that an OData filter selects, as the API gives them, each once (List machines API)."""
-        return self._all("machines", "/api/machines", "list machines", query)
+        return self._list("machines", "/api/machines", "list machines", query)
 
     def every_machine(self, query: str | None = None, tag: str | None = None) -> list[dict[str, t.Any]]:
         """Machines by filter, tag, both or none, certainly all of them: raises ServiceError rather than to leave one out."""
@@ -53,12 +58,15 @@ class Api:
             if len(reply["value"]) < _PAGE and not reply.get("@odata.nextLink"):
                 return list(_by_id(reply["value"], doing).values())
             # This call has no pages that anybody documents, so a list that fills one may lack the rest.
-        rows = self._to_the_end(query)
+        rows = self._list("machines", "/api/machines", "list machines", query, certain=True)
         return [row for row in rows if tag in (row.get("machineTags") or [])] if tag else rows
 
-    def machines_by_name_prefix(self, prefixes: t.Iterable[str]) -> list[dict[str, t.Any]]:
-        """Machines whose DNS name begins with one of these."""
-        return self.machines(" or ".join(f"startswith(computerDnsName,{literal(prefix)})" for prefix in prefixes))
+    def machines_by_name_prefix(self, prefixes: t.Iterable[str], most: int = _PAGE) -> list[dict[str, t.Any]]:
+        """Some machines whose DNS name begins with one of these, by one call."""
+        query = " or ".join(f"startswith(computerDnsName,{literal(prefix)})" for prefix in prefixes)
+        params = {"$top": str(most), "$filter": query}
+        rows: list[t.Any] = self._rows("machines", "/api/machines", "list machines", params)["value"]
+        return [row for row in rows if isinstance(row, dict)]
 
     def machines_by_ip(self, ip: str, moment: float) -> list[dict[str, t.Any]]:
         """Machines seen with an internal IP within 15 minutes of a moment, seconds since 1970 (Find devices by internal IP API)."""
@@ -79,7 +87,7 @@ class Api:
     def actions(self, query: str | None = None, doing: str = "list machine actions") -> list[Action]:
         """Machine actions that an OData filter selects (List machine actions API). Rows that are no actions are left out."""
         found = []
-        for row in self._all("machine_actions", "/api/machineactions", doing, query):
+        for row in self._list("machine_actions", "/api/machineactions", doing, query):
             try:
                 found.append(Action.from_api(row))
             except ServiceError:
@@ -97,12 +105,20 @@ class Api:
         doing = f"start a collection on {machine.label}"
         reply = self.session.call("POST", "collect", path, doing, body={"Comment": comment}, slot=slot)
         try:
-            return Action.from_api(reply)
+            action = Action.from_api(reply)
         except ServiceError as failure:
             # It was taken, whatever is wrong with the answer: the list will tell.
             raise ReplyLost(
                 f"Failed to {doing}: {failure.message}", advice="Run again: it is looked up first."
             ) from None
+        if action.machine_id not in ("", machine.id.lower()):
+            raise ServiceError(
+                f"Failed to {doing}: the service answered with the action {action.id} of another device, {action.machine_id}.",
+                code="WrongMachine",
+                advice="Nothing of it is stored under this device's name. Look at both devices in the Defender portal, and report it "
+                "to Microsoft.",
+            )
+        return action
 
     def cancel(self, action_id: str, comment: str, label: str) -> Action:
         """Cancel an action that is not final yet (Cancel machine action API). Whether it took is seen by reading it again."""
@@ -117,7 +133,13 @@ class Api:
         """
         path = f"/api/machineactions/{quote(action_id, safe='')}/getPackageUri"
         doing = f"get the package link for {label}"
-        reply = self.session.call("GET", "package_link", path, doing, slot=slot, expect=("value", str))
+        try:
+            reply = self.session.call("GET", "package_link", path, doing, slot=slot, expect=("value", str))
+        except DefenderError as failure:
+            # A link that stands in a refusal is as good as any other.
+            self._secrets.add_links_in(failure.message)
+            failure.message = self.scrub(failure.message)
+            raise
         # The service wraps the link in literal double quotes.
         link = reply["value"].strip().strip('"')
         self._secrets.add_link(link)
@@ -136,29 +158,30 @@ class Api:
         except NotFound:
             return {"value": []}
 
-    def _to_the_end(self, query: str | None) -> list[dict[str, t.Any]]:
-        """Page by page until there is nothing more: a page may be short without being the last.
+    def _list(
+        self, endpoint: str, path: str, doing: str, query: str | None, *, certain: bool = False
+    ) -> list[dict[str, t.Any]]:
+        """All rows of a list, each id once; rows without one are left out.
 
-        Next links are not followed. They have been seen to lose the filter, and to lead round in circles
-        (microsoft-365-docs issue 8316).
+        certain: raise ServiceError rather than leave a row out, also by a page that is short without being the last. Raises
+        ServiceError for a list that repeats itself or never ends.
         """
-        doing = "list machines"
-        params = {"$top": str(_PAGE), "$filter": query} if query else {"$top": str(_PAGE)}
         for _listing in range(_LISTINGS):
             found: dict[str, dict[str, t.Any]] = {}
             sent = 0
-            while rows := self._rows("machines", "/api/machines", doing, {**params, "$skip": str(sent)})["value"]:
+            for rows in self._pages(endpoint, path, doing, query, to_the_end=certain):
                 before = len(found)
-                found.update(_by_id(rows, doing))
+                for key, row in _by_id(rows, doing, strict=certain).items():
+                    found.setdefault(key, row)
                 sent += len(rows)
                 if len(found) == before:
                     raise ServiceError(
-                        f"Failed to {doing}: after {before} machines the service sends the same ones again.",
+                        f"Failed to {doing}: after {before} rows the service sends the same ones again.",
                         code="ListIncomplete",
-                        advice="Run again; if it stays, narrow the list down with filter or tag, and report it to Microsoft.",
+                        advice="Run again; if it stays, narrow the list down (filter, tag, since), and report it to Microsoft.",
                     )
-            # A machine that was sent twice has moved from one page to the next, and another may have slipped through.
-            if sent == len(found):
+            # A row that was sent twice has moved from one page to the next, and another may have slipped through.
+            if sent == len(found) or not certain:
                 return list(found.values())
         raise ServiceError(
             f"Failed to {doing}: the list changed each of the {_LISTINGS} times it was read, so some may be missing.",
@@ -166,33 +189,40 @@ class Api:
             advice="Run again, or narrow the list down with filter or tag.",
         )
 
-    def _all(self, endpoint: str, path: str, doing: str, query: str | None) -> list[dict[str, t.Any]]:
-        """All pages, by C($top) and C($skip), or by the next link where the service gives one all the same; each id once."""
-        found: dict[str, dict[str, t.Any]] = {}
-        params = {"$top": str(_PAGE)}
-        if query:
-            params["$filter"] = query
-        skip = 0
+    def _pages(
+        self, endpoint: str, path: str, doing: str, query: str | None, to_the_end: bool
+    ) -> t.Iterator[list[t.Any]]:
+        """Page by page, until there is nothing more. A page may be short without being the last: a next link says so.
+
+        Next links are heeded but not followed. They have been seen to lose the filter, and to lead round in circles
+        (microsoft-365-docs issue 8316). to_the_end: until a page is empty, whatever the last one said.
+        """
+        params = {"$top": str(_PAGE), "$filter": query} if query else {"$top": str(_PAGE)}
+        sent = 0
         for _page in range(_PAGES):
-            page = params | {"$skip": str(skip)} if skip else params
-            reply = self._rows(endpoint, path, doing, page)
+            reply = self._rows(endpoint, path, doing, {**params, "$skip": str(sent)} if sent or to_the_end else params)
             rows = reply["value"]
-            before = len(found)
-            for row in rows:
-                if isinstance(row, dict) and row.get("id"):
-                    found.setdefault(str(row["id"]).lower(), row)
-            skip += len(rows)
-            more = reply.get("@odata.nextLink") or len(rows) >= _PAGE
-            if not more or len(found) == before:
-                break
-        return list(found.values())
+            sent += len(rows)
+            if rows:
+                yield rows
+            if not rows or not (to_the_end or reply.get("@odata.nextLink") or len(rows) >= _PAGE):
+                return
+        raise ServiceError(
+            f"Failed to {doing}: after {_PAGES} pages with {sent} rows the list has no end.",
+            code="ListEndless",
+            advice="Narrow it down (filter, tag, since, or fewer names), and report it to Microsoft.",
+        )
 
 
-def _by_id(rows: list[t.Any], doing: str) -> dict[str, dict[str, t.Any]]:
-    """Raises ServiceError for a row that is no machine."""
-    if not all(isinstance(row, dict) and row.get("id") for row in rows):
+def _by_id(rows: list[t.Any], doing: str, strict: bool = True) -> dict[str, dict[str, t.Any]]:
+    """strict: raises ServiceError for a row that has no id, instead of leaving it out."""
+    usable = [row for row in rows if isinstance(row, dict) and row.get("id")]
+    if strict and len(usable) < len(rows):
         raise ServiceError(f"Failed to {doing}: the service sent a machine without an id.", code="MalformedReply")
-    return {str(row["id"]).lower(): row for row in rows}
+    found: dict[str, dict[str, t.Any]] = {}
+    for row in usable:
+        found.setdefault(str(row["id"]).lower(), row)
+    return found
 
 
 def _host(link: str) -> str:

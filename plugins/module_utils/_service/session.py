@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import typing as t
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
@@ -16,6 +18,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.http impo
     FIRST_PAUSE,
     RETRIES,
     Http,
+    Reply,
     chunks_of,
     json_of,
     retry_after,
@@ -27,15 +30,27 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     NetworkError,
     ReplyLost,
     ServiceError,
+    StrangeReply,
     TlsError,
+    error_in,
     from_reply,
 )
 
-if t.TYPE_CHECKING:  # pragma: no cover
-    import requests
-
-# A service that keeps answering 429 although each Retry-After was obeyed is used up by others.
+# A service that keeps answering 429 although each Retry-After was obeyed is used up by others; so many times, or seconds in all.
 _THROTTLED = 20
+_LONGEST_THROTTLED = 7200.0
+# No package is longer, and no number of a header has more digits.
+_NUMBER = re.compile(r"[0-9]{1,15}")
+
+
+@dataclass
+class _Tries:
+    """How often one call was sent again, and why."""
+
+    failures: int = 0
+    throttled: int = 0
+    waited: float = 0.0
+    renewed: bool = False
 
 
 class Session:
@@ -85,48 +100,66 @@ class Session:
         ServiceError (NotFound, AlreadyRunning).
         """
         url = path if "://" in path else self.endpoints.api_url + path
-        repeatable = method == "GET"
-        failures = throttled = 0
-        renewed = False
+        tries = _Tries()
         while True:
             failure, reply = self._once(method, endpoint, url, params, body, slot)
             slot = None
             if reply is not None:
-                if reply.status_code == 429 and throttled < _THROTTLED:
-                    throttled += 1
-                    self.budget.pause(endpoint, retry_after(reply, self.clock))
+                if self._again(reply, endpoint, tries):
                     continue
-                if reply.status_code == 401 and not renewed:
-                    renewed = True
-                    self._tokens.renew()
-                    continue
-                # The service has no pages: something on the way has.
-                strange = reply.status_code == 404 and "html" in reply.headers.get("Content-Type", "").lower()
-                if reply.status_code < 500 and not strange:
-                    if reply.status_code >= 300:
-                        raise from_reply(reply.status_code, json_of(reply), doing)
-                    decoded = json_of(reply)
-                    if isinstance(decoded, dict) and isinstance(decoded.get(expect[0]), expect[1]):
-                        return decoded
-                    failure = ReplyLost(
-                        f"Failed to {doing}: the service's answer is not what it should be, it has no {expect[0]}.",
-                        advice="Run again; if it stays, something on the way (a proxy, a portal) answers in the service's place.",
-                    )
-                elif strange:
-                    failure = ReplyLost(
-                        f"Failed to {doing}: the 404 that came is not the service's.",
-                        advice="Check api_url; something on the way (a proxy, a portal) may answer in the service's place.",
-                    )
-                else:
-                    error = from_reply(reply.status_code, json_of(reply), doing)
-                    failure = ReplyLost(
-                        error.message, code=error.code, tracking_id=error.tracking_id, advice=error.advice
-                    )
-            never_sent = isinstance(failure, NetworkError)
-            if failures >= RETRIES or isinstance(failure, TlsError) or not (repeatable or never_sent):
+                answer, failure = self._answer(reply, doing, expect)
+                if answer is not None:
+                    return answer
+            repeatable = method == "GET" or isinstance(failure, NetworkError)
+            if tries.failures >= RETRIES or isinstance(failure, TlsError) or not repeatable:
                 raise t.cast(DefenderError, failure)
-            self.clock.sleep(self.clock.jitter(FIRST_PAUSE * 2**failures))
-            failures += 1
+            self.clock.sleep(self.clock.jitter(FIRST_PAUSE * 2**tries.failures))
+            tries.failures += 1
+
+    def _again(self, reply: Reply, endpoint: str, tries: _Tries) -> bool:
+        """Whether it was certainly not processed, and may be once more: throttled, or with a token that has ended."""
+        if reply.status_code == 401 and not tries.renewed:
+            tries.renewed = True
+            self._tokens.renew()
+            return True
+        if reply.status_code != 429 or tries.throttled >= _THROTTLED or tries.waited >= _LONGEST_THROTTLED:
+            return False
+        wait = retry_after(reply, self.clock)
+        tries.throttled += 1
+        tries.waited += wait if wait is not None else min(limit.seconds for limit in self.budget.limits(endpoint))
+        self.budget.pause(endpoint, wait)
+        return True
+
+    def _answer(
+        self, reply: Reply, doing: str, expect: tuple[str, type]
+    ) -> tuple[dict[str, t.Any] | None, ReplyLost | None]:
+        """What the reply holds, or why it is as good as none. Raises ServiceError for a refusal."""
+        decoded = json_of(reply)
+        status = reply.status_code
+        if status >= 500:
+            error = from_reply(status, decoded, doing)
+            return None, ReplyLost(error.message, code=error.code, tracking_id=error.tracking_id, advice=error.advice)
+        if status == 404 and not error_in(decoded).get("code"):
+            # The service has an error code for what it does not know: something on the way has not.
+            raise StrangeReply(
+                f"Failed to {doing}: {self.endpoints.api_host} answered 404, but not as the service does.",
+                status=status,
+                advice=f"Check api_url, which is {self.endpoints.api_url}: it ends before /api. Otherwise something "
+                "on the way (a gateway, a proxy, a portal) answers in the service's place.",
+            )
+        if status >= 300:
+            raise from_reply(status, decoded, doing)
+        if isinstance(decoded, dict) and isinstance(decoded.get(expect[0]), expect[1]):
+            return decoded, None
+        return None, ReplyLost(
+            f"Failed to {doing}: the service's answer is not what it should be, it has no {expect[0]}.",
+            advice="Run again; if it stays, something on the way (a proxy, a portal) answers in the service's place.",
+        )
+
+    @property
+    def skew(self) -> float:
+        """By how many seconds this computer's clock is ahead of the service's; 0.0: not known."""
+        return self._http.skew
 
     def _once(
         self,
@@ -136,7 +169,7 @@ class Session:
         params: dict[str, str] | None,
         body: dict[str, str] | None,
         slot: Slot | None,
-    ) -> tuple[DefenderError | None, requests.Response | None]:
+    ) -> tuple[DefenderError | None, Reply | None]:
         bearer = self._tokens.get()
         slot = slot or self.budget.acquire(endpoint)
         began = self.clock.monotonic()
@@ -183,29 +216,45 @@ class Session:
                     return
                 reply.close()
                 reply = self._http.send("GET", link, headers={"Accept-Encoding": "identity"}, stream=True)
-            if reply.status_code not in (200, 206):
-                code = "LinkRefused" if reply.status_code in (401, 403, 404, 410) else None
-                raise ServiceError(
-                    f"The package link was answered with {reply.status_code}.",
-                    status=reply.status_code,
-                    code=code,
-                    advice="A link lives for about a minute. Run again; if it stays, check the proxy on the way.",
-                )
+            _refuse_what_is_no_package(reply)
             start, size = _extent(reply)
             yield start, size, chunks_of(reply)
         finally:
             reply.close()
 
 
-def _extent(reply: requests.Response) -> tuple[int, int | None]:
-    """Where the body begins in the package, and the package's size if the server told."""
-    length = reply.headers.get("Content-Length", "")
-    size = int(length) if length.isdigit() else None
+def _refuse_what_is_no_package(reply: Reply) -> None:
+    """Raises ServiceError."""
+    status = reply.status_code
+    if status not in (200, 206):
+        raise ServiceError(
+            f"The package link was answered with {status}.",
+            status=status,
+            code="LinkRefused" if status in (401, 403, 404, 410) else None,
+            advice="A link lives for about a minute. Run again; if it stays, check the proxy on the way.",
+        )
+    encoding = reply.headers.get("Content-Encoding", "identity").strip().lower()
+    kind = reply.headers.get("Content-Type", "").lower()
+    if encoding not in ("", "identity") or "html" in kind:
+        what = "a web page" if "html" in kind else f"encoded as {encoding} though that was ruled out"
+        raise StrangeReply(
+            f"The package link was answered with {what}: something on the way has changed the download.",
+            status=status,
+            advice="A proxy or web filter does that, not the service: exempt the download host from it (NO_PROXY, or its rules).",
+            code="DownloadAltered",
+        )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def _extent(reply: Reply) -> tuple[int, int | None]:
+    """Where the body begins in the package, and the package's size if the server told. Raises ReplyLost."""
     if reply.status_code == 200:
-        return 0, size
+        return 0, _number(reply.headers.get("Content-Length", ""))
     unit, _space, extent = reply.headers.get("Content-Range", "").partition(" ")
-    first = extent.partition("-")[0]
-    whole = extent.rpartition("/")[2]
-    if unit != "bytes" or not first.isdigit():
+    first = _number(extent.partition("-")[0])
+    if unit != "bytes" or first is None:
         raise ReplyLost("The server sent a part of the package without saying which.")
-    return int(first), int(whole) if whole.isdigit() else None
+    return first, _number(extent.rpartition("/")[2])

@@ -116,17 +116,30 @@ def test_next_links_are_taken_for_a_sign_only() -> None:
     assert all(asked[3]["$filter"] == "id ne 'x'" for asked in session.asked)
 
 
-def test_a_list_that_goes_round_in_circles_ends() -> None:
+def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
+    """Whether there are others behind the rows that come again, nobody can tell."""
     page = {"value": rows(1, 2), "@odata.nextLink": "https://api.security.microsoft.com/api/machines"}
-    api, session = scripted(*[page] * 5)
-    assert api.machines() == rows(1, 2)
-    assert len(session.asked) == 2
+    for ask in (Api.machines, Api.actions):
+        api, session = scripted(*[page] * 5)
+        with pytest.raises(ServiceError, match="after 2 rows the service sends the same ones again") as caught:
+            ask(api)
+        assert len(session.asked) == 2 and caught.value.code == "ListIncomplete"
 
 
-def test_a_list_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_api, "_PAGES", 7)
     api, session = scripted(*({"value": rows(number), "@odata.nextLink": "x"} for number in range(50)))
-    assert len(api.machines()) == len(session.asked) == 7
+    with pytest.raises(ServiceError, match="after 7 pages with 7 rows the list has no end") as caught:
+        api.machines()
+    assert len(session.asked) == 7 and caught.value.code == "ListEndless"
+
+
+@pytest.mark.parametrize("ask", [Api.machines, Api.actions, Api.every_machine])
+def test_a_list_whose_pages_are_shorter_than_asked_for(
+    ask: Callable[..., Any], simulate: Simulate, connect: Connect, secrets: Secrets
+) -> None:
+    simulator = simulate(*(Device(f"pc{number}", history=(PastAction(),)) for number in range(7)), short_page=3)
+    assert len(ask(Api(connect(simulator), secrets))) == 7
 
 
 def test_each_id_once_whatever_its_case() -> None:
@@ -290,3 +303,22 @@ def test_a_link_that_is_no_text(simulate: Simulate, connect: Connect) -> None:
     simulator.add_fault("package_link", "wrong_shape", count=0, body={"value": {"url": GOOD}})
     with pytest.raises(ReplyLost):
         Api(connect(simulator), Secrets()).package_link(simulator.actions[0]["id"], "pc01")
+
+
+def test_an_action_of_another_machine_is_not_taken(simulate: Simulate, connect: Connect) -> None:
+    asked, other = Device("pc01"), Device("pc02")
+    simulator = simulate(asked, other)
+    simulator.add_fault("collect", "other_machine", other=other.id)
+    with pytest.raises(ServiceError, match="of another device") as caught:
+        Api(connect(simulator), Secrets()).collect(Machine(asked.id, "pc01"), "Incident")
+    assert caught.value.code == "WrongMachine" and other.id in caught.value.message
+
+
+def test_a_link_in_a_refusal_is_a_secret(simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate(Device("pc01", history=(PastAction(age=600.0),)))
+    simulator.add_fault("package_link", "link_in_error", count=0)
+    secrets = Secrets()
+    with pytest.raises(ServiceError) as caught:
+        Api(connect(simulator), secrets).package_link(simulator.actions[0]["id"], "pc01")
+    links = [secret for secret in simulator.secrets if secret in str(caught.value)]
+    assert not links and "********" in caught.value.message and "token=" not in str(caught.value)

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pathlib
+import resource
 import socket
+import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
@@ -20,6 +24,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.http impo
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Limit
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Tokens
+from ansible_collections.secops.defender.plugins.module_utils._service.wire_failures import explained
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     MissingLibrary,
@@ -28,6 +33,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
     ReplyLost,
     ServiceError,
+    StrangeReply,
     TlsError,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
@@ -242,7 +248,8 @@ def test_429_for_ever_ends(simulate: Simulate, connect: Connect) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("17", 17.0), (" 17 ", 17.0), ("0", 0.0), ("1.5", 1.5), ("-5", 0.0), ("86400", 3600.0), ("inf", 3600.0), ("nan", None), ("", None),
+    [("17", 17.0), (" 17 ", 17.0), ("0", 0.0), ("1.5", 1.5), ("-5", None), ("86400", 3600.0), ("inf", None), ("nan", None), ("", None),
+     ("9" * 5000, 3600.0), ("1e9", None), ("\u00b2", None), ("\u0665", None), ("0x10", None), ("1_0", None), ("99999999999999999999", 3600.0),
      ("soon", None), ("Mon, 99 Foo 2026", None)],
 )  # fmt: skip
 def test_retry_after(text: str, seconds: float | None, clock: VirtualClock) -> None:
@@ -739,11 +746,197 @@ def test_a_reply_that_is_nested_without_end_is_no_answer() -> None:
     assert _http.json_of(reply) is None
 
 
-def test_a_404_that_is_not_the_services_is_no_answer(simulate: Simulate, connect: Connect) -> None:
+GATEWAYS = ["text", "empty", "json", "json_error", "json_text", "html"]
+
+
+@pytest.mark.parametrize("form", GATEWAYS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_404_that_is_not_the_services(
+    method: str, form: str, simulate: Simulate, connect: Connect, clock: VirtualClock
+) -> None:
+    """A gateway that knows no route must not be taken for a tenant without devices."""
+    device = Device("pc01")
+    simulator = simulate(device)
+    simulator.add_fault("any", "gateway", status=404, form=form, count=0)
+    with pytest.raises(StrangeReply, match="answered 404, but not as the service does") as caught:
+        get(connect(simulator)) if method == "GET" else post(connect(simulator), device)
+    assert not isinstance(caught.value, NotFound) and caught.value.status == 404
+    assert f"Check api_url, which is {simulator.api_url}" in caught.value.advice
+    # Nor is it waited out.
+    assert len(simulator.requests) == 1 and clock.slept == []
+
+
+# An end to every call
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("endpoint", ["machines", "discovery"])
+def test_a_reply_that_drips_ends_in_time(endpoint: str, head: bool, simulate: Simulate, clock: VirtualClock) -> None:
     simulator = simulate(Device("pc01"))
-    simulator.add_fault("machines", "status", status=404, count=0)
-    with pytest.raises(ReplyLost, match="404 that came is not the service's"):
+    simulator.add_fault(endpoint, "drip", count=0, byte_seconds=0.05, head=head)
+    path = "/api/machines" if endpoint == "machines" else f"/{simulator.tenant}/v2.0/.well-known/openid-configuration"
+    base = simulator.api_url if endpoint == "machines" else simulator.login_url
+    http = Http(simulator.ca_path, True, 0.6, clock)
+    began = time.monotonic()
+    with pytest.raises(ReplyLost, match=r"did not arrive within 0\.6 seconds"):
+        http.send("GET", base + path, headers={"Authorization": f"Bearer {simulator.issue_token()}"})
+    assert time.monotonic() - began < 3
+
+
+def test_a_proxy_that_drips_ends_in_time(
+    simulate: Simulate, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        for byte in b"HTTP/1.1 200 Connection established\r\nX-Long: " + b"x" * 1000:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+    with TinyServer(drip, tls=False) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        began = time.monotonic()
+        with pytest.raises((ReplyLost, NetworkError)):
+            Http(simulate().ca_path, True, 0.6, clock).send("GET", "https://127.0.0.1:1/")
+    assert time.monotonic() - began < 3
+
+
+def test_a_connection_is_good_for_another_call_after_a_slow_one(simulate: Simulate, connect: Connect) -> None:
+    """What was left of the one's time is not what the next one has."""
+    simulator = simulate(Device("pc01"))
+    session = connect(simulator, timeout=1.5)
+    simulator.add_fault("machines", "drip", seconds=1.0)
+    assert get(session)["value"]
+    simulator.add_fault("machines", "drip", seconds=1.0)
+    assert get(session)["value"]
+    assert statuses(simulator, "machines") == [200, 200]
+
+
+def test_a_download_that_drips_ends(simulate: Simulate, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http, "_RATE_WINDOW", 0.5)
+    simulator, link, _whole = package(simulate, Device("pc01", history=FINISHED))
+    simulator.add_fault("download", "drip", byte_seconds=0.02)
+    began = time.monotonic()
+    with (
+        pytest.raises(ReplyLost, match="1 KiB a second"),
+        connect(simulator).stream(link, 0) as (_start, _size, chunks),
+    ):
+        b"".join(chunks)
+    assert time.monotonic() - began < 5
+
+
+def test_a_slow_download_may_take_longer_than_a_call(simulate: Simulate, connect: Connect) -> None:
+    simulator, link, whole = package(simulate, Device("pc01", history=FINISHED))
+    simulator.add_fault("download", "drip", seconds=1.5)
+    with connect(simulator, timeout=1.0).stream(link, 0) as (_start, _size, chunks):
+        assert b"".join(chunks) == whole
+
+
+def test_what_a_server_may_make_wait_is_bounded(simulate: Simulate, connect: Connect, clock: VirtualClock) -> None:
+    simulator = simulate(Device("pc01"))
+    simulator.add_fault("machines", "status", status=429, code="429", count=0, retry_after="99999999999")
+    with pytest.raises(ServiceError) as caught:
         get(connect(simulator))
+    assert caught.value.code == "TooManyRequests" and 7200 <= sum(clock.slept) < 7300
+    clock.slept.clear()
+    url = f"{simulator.login_url}/{simulator.tenant}/v2.0/.well-known/openid-configuration"
+    simulator.add_fault("discovery", "status", count=0, status=429, retry_after="99999999999")
+    assert Http(simulator.ca_path, True, 5, clock).patient("GET", url).status_code == 429
+    assert clock.slept == [300.0] * 2
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("endpoint", ["machines", "discovery"])
+def test_a_body_without_end_is_not_kept(endpoint: str, simulate: Simulate, clock: VirtualClock) -> None:
+    simulator = simulate(Device("pc01"))
+    simulator.add_fault(endpoint, "bomb", count=0)
+    http = Http(simulator.ca_path, True, 30, clock)
+    path = "/api/machines" if endpoint == "machines" else f"/{simulator.tenant}/v2.0/.well-known/openid-configuration"
+    base = simulator.api_url if endpoint == "machines" else simulator.login_url
+    size = _http.LIST_SIZE if endpoint == "machines" else _http.TOKEN_SIZE
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ReplyLost, match=f"longer than {size >> 20} MiB"):
+        http.send("GET", base + path, size=size, headers={"Authorization": f"Bearer {simulator.issue_token()}"})
+    # In KiB. The simulator of this process makes the body, too.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10
+
+
+def test_an_encoding_that_was_not_asked_for(clock: VirtualClock, simulate: Simulate) -> None:
+    ca_path = simulate().ca_path
+    for encoding in (b"br", b"gzip, gzip", b"zstd"):
+        reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: " + encoding + b"\r\nContent-Length: 2\r\n\r\n{}"
+        with TinyServer(answering(reply)) as server, pytest.raises(ReplyLost, match="which was not asked for"):
+            Http(ca_path, True, 5, clock).send("GET", server.url)
+
+
+@pytest.mark.parametrize("header", [b"\xb2", b"9" * 5000, b"+5", b"-1", b"1_0", b" 5 ", b"5,5"])
+def test_numbers_in_headers_that_are_none(header: bytes, simulate: Simulate, connect: Connect) -> None:
+    reply = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + header + b"-9/" + header + b"\r\n\r\nPK"
+    with TinyServer(answering(reply)) as server, pytest.raises(ReplyLost):
+        with connect(simulate()).stream(server.url, 5) as (_start, _size, chunks):
+            list(chunks)
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: " + header + b"\r\nConnection: close\r\n\r\nPK"
+    with TinyServer(answering(reply)) as server:
+        with contextlib.suppress(ReplyLost), connect(simulate()).stream(server.url, 0) as (_start, size, chunks):
+            assert size in (None, 5)
+            list(chunks)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "block_page"])
+def test_a_download_that_something_on_the_way_has_changed(kind: str, simulate: Simulate, connect: Connect) -> None:
+    simulator, link, _whole = package(simulate, Device("pc01", history=FINISHED))
+    simulator.add_fault("download", kind, **({"status": 200} if kind == "block_page" else {}))
+    with pytest.raises(StrangeReply, match="something on the way has changed the download") as caught:
+        with connect(simulator).stream(link, 0):
+            pass
+    assert caught.value.code == "DownloadAltered" and "not the service" in caught.value.advice
+
+
+# Trust
+
+
+@pytest.mark.parametrize(
+    ("why", "advice"),
+    [
+        ("Missing Authority Key Identifier", "VERIFY_X509_STRICT"),
+        ("Basic Constraints of CA cert not marked critical", "VERIFY_X509_STRICT"),
+        ("CA cert does not include key usage extension", "VERIFY_X509_STRICT"),
+        ("unable to get local issuer certificate", "ca_path /ca.pem does not hold the CA"),
+        ("certificate has expired", "clock"),
+        ("Hostname mismatch, certificate is not valid for 'x'", "host's name"),
+    ],
+)
+def test_advice_for_a_certificate_names_what_is_wrong(why: str, advice: str) -> None:
+    inner = ssl.SSLCertVerificationError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {why}")
+    inner.verify_message = why
+    failure = requests.exceptions.SSLError(inner)
+    for ca_path in ("/ca.pem", None):
+        error = explained(failure, "host", 5.0, ca_path)
+        assert isinstance(error, TlsError) and why in error.message
+        assert (advice in error.advice) is (ca_path is not None or "ca_path" not in advice)
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("ahead", [0.0, -5 * 86_400.0, 400.0])
+def test_the_skew_of_the_clocks_is_known(ahead: float, simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate(Device("pc01"), date_skew=-ahead)
+    session = connect(simulator)
+    assert session.skew == 0.0
+    for _each in range(3):
+        get(session)
+    assert abs(session.skew - ahead) < 3
+
+
+def test_a_date_that_is_none(clock: VirtualClock, simulate: Simulate) -> None:
+    ca_path = simulate().ca_path
+    for date in (b"", b"soon", b"Mon, 99 Foo 2026 00:00:00 GMT", b"Thu, 01 Jan 99999 00:00:00 GMT"):
+        with TinyServer(answering(b"HTTP/1.1 200 OK\r\nDate: " + date + b"\r\nContent-Length: 2\r\n\r\n{}")) as server:
+            http = Http(ca_path, True, 5, clock)
+            http.send("GET", server.url)
+            assert http.skew == 0.0 and not http.knows_time
 
 
 @pytest.mark.parametrize("token", ["a.b\nc", "a.b\r\nc"])

@@ -283,10 +283,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _machines(self, path: str, cache: bool) -> list[dict[str, t.Any]]:
         """As the API sent them, from the cache if that is wanted and has them."""
-        keep = self.get_option("cache")
         self._settings = Settings.of(self._given)
         self._tag = (self._given["tag"] or "").strip() or None
-        key = self._key(path) if keep else ""
+        # Whoever signs in unnamed may be another one next time, and must not be given what the former saw.
+        identity = identity_key(self._settings) if self.get_option("cache") else None
+        keep = identity is not None
+        key = self._key(path, identity) if keep else ""
         rows = self._cached(key) if keep and cache else None
         if isinstance(rows, list) and all(isinstance(row, dict) and row.get("id") for row in rows):
             return rows
@@ -309,10 +311,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(f"The cache of {self.NAME} cannot be used, the list is read anew: {failure}")
             return None
 
-    def _key(self, path: str) -> str:
-        return f"{self.get_cache_key(path)}_" + digest(
-            path, identity_key(self._settings), self._given["filter"], self._tag
-        )
+    def _key(self, path: str, identity: tuple[str, ...]) -> str:
+        return f"{self.get_cache_key(path)}_" + digest(path, identity, self._given["filter"], self._tag)
 
     # Hosts
 

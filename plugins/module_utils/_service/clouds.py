@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import typing as t
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -70,7 +71,10 @@ _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 # In anything else (a backslash, a user name, an escape) libraries may disagree about where the host begins and ends: the
 # standard one sees https://evil.example\@api.security.microsoft.com at Microsoft's, the one that connects at the other host.
-_PLAIN_LINK = re.compile(r"https?://(?:[a-z0-9.-]+|\[::1\])(?::[0-9]{1,5})?(?:[/?][!-\[\]-~]*)?", re.IGNORECASE)
+_LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_PLAIN_LINK = re.compile(
+    rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[::1\])(?::[0-9]{{1,5}})?(?:[/?][!-\[\]-~]*)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,17 @@ class Endpoints:
             return False
         try:
             parts = urlsplit(link)
-            parts.port  # noqa: B018 - raises ValueError for a port that is too high
+            port = parts.port or 443
             host = (parts.hostname or "").lower()
         except ValueError:
             return False
         api = urlsplit(self.api_url)
         api_host = (api.hostname or "").lower()
-        if parts.scheme != "https" and not (parts.scheme == api.scheme and host in _LOOPBACK_HOSTS):
+        if host in _LOOPBACK_HOSTS:
+            return api_host in _LOOPBACK_HOSTS and parts.scheme in ("https", api.scheme)
+        if parts.scheme != "https":
             return False
-        if host == api_host or host.endswith(_LINK_HOST_SUFFIXES):
-            return True
-        return host in _LOOPBACK_HOSTS and api_host in _LOOPBACK_HOSTS
+        return (host, port) == (api_host, api.port or 443) or (port == 443 and host.endswith(_LINK_HOST_SUFFIXES))
 
 
 def _host(url: str) -> str:
@@ -139,10 +143,12 @@ def endpoints(
     api_url: str | None = None,
     login_url: str | None = None,
     audience: str | None = None,
+    origins: t.Mapping[str, str] | None = None,
 ) -> Endpoints:
-    """Where to talk to, from the options of the same names.
+    """Where to talk to, from the options of the same names. origins: where each of them came from, see Given.
 
-    Raises OptionsError for a region outside the public cloud, a URL that is none, and hosts of different clouds.
+    Raises OptionsError for a region outside the public cloud, a URL that is none, hosts of different clouds, a region beside
+    another api_url, and a cloud beside the URLs of another one that come from farther away.
     """
     base = CLOUDS[cloud]
     if region and cloud != "public":
@@ -159,8 +165,48 @@ def endpoints(
     )
     chosen_audience = chosen.audience.removesuffix("/.default").rstrip("/")
     chosen = Endpoints(chosen.cloud, chosen.login_url, chosen.api_url, chosen_audience)
+    places = _Places(origins or {})
+    # An api_url that is nearer than the region overrides it.
+    if region and _host(chosen.api_url) != _host(regional) and places.of("region") <= places.of("api_url"):
+        raise OptionsError(
+            f"{places.named('region', region)} and {places.named('api_url', chosen.api_url)} lead to different hosts.",
+            advice=f"Leave one of them out: the region's host is {regional}.",
+        )
+    _refuse_another_cloud(chosen, {"api_url": api_url, "login_url": login_url, "audience": audience}, places)
     _refuse_contradictions(chosen)
     return chosen
+
+
+class _Places:
+    """Where options came from: the nearer beats the farther, and one that does not is a contradiction."""
+
+    def __init__(self, origins: t.Mapping[str, str]) -> None:
+        self._origins = origins
+
+    def of(self, option: str) -> int:
+        return place(self._origins.get(option))
+
+    def named(self, option: str, value: str) -> str:
+        origin = self._origins.get(option, "task")
+        return f"{option} {value}" if origin == "task" else f"{option} {value} (from {origin})"
+
+
+def place(origin: str | None) -> int:
+    """How far away an option's value came from: the task, C(DEFENDER_*), C(AZURE_*), a default."""
+    if origin is None:
+        return 3
+    return 0 if origin == "task" else 1 if origin.startswith("DEFENDER_") else 2
+
+
+def _refuse_another_cloud(chosen: Endpoints, urls: t.Mapping[str, str | None], places: _Places) -> None:
+    """A URL may override the cloud where it stands beside it or nearer, but one that lies in wait farther away may not."""
+    for option, url in urls.items():
+        clouds = _cloud_of(_host(url)) if url else frozenset()
+        if clouds and chosen.cloud not in clouds and places.of("cloud") < places.of(option):
+            raise OptionsError(
+                f"{places.named('cloud', chosen.cloud)} and {places.named(option, str(url))} contradict each other.",
+                advice=f"Leave one of them out: {option} belongs to {' and '.join(sorted(clouds))}.",
+            )
 
 
 def _cloud_of(host: str) -> frozenset[str]:

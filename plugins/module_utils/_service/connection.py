@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.http impo
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, default_folder, parse_quotas
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
+from ansible_collections.secops.defender.plugins.module_utils._service.tenant import check_tenant
 from ansible_collections.secops.defender.plugins.module_utils._service.token import (
     COLLECT_PERMISSION,
     READ_PERMISSIONS,
@@ -22,6 +24,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     check_claims,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost
 from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
@@ -47,7 +50,12 @@ class Connection:
         secrets.add(*settings.secrets())
         self.settings = settings
         self.where: Endpoints = endpoints(
-            settings.cloud, settings.region, settings.api_url, settings.login_url, settings.audience
+            settings.cloud,
+            settings.region,
+            settings.api_url,
+            settings.login_url,
+            settings.audience,
+            settings.origins,
         )
         self.limits = parse_quotas(settings.quotas, settings.quota_share)
         self.http = Http(settings.ca_path, settings.validate_certs, settings.timeout, clock)
@@ -59,9 +67,15 @@ class Connection:
         reporter.detail(why)
 
     def sign_in(self, required: t.Sequence[tuple[str, ...]]) -> Api:
-        """Get a token, check that it permits what is required, and open the API. Raises AuthError, NetworkError."""
+        """Get a token, check that it is the tenant's and permits what is required, and open the API.
+
+        Raises AuthError, NetworkError, ReplyLost.
+        """
         claims = self.tokens.claims()
-        check_claims(claims, self.where, required, self.http.clock.wall(), 0.0)
+        if claims.expires is not None and claims.expires <= self.http.now() and not self.http.knows_time:
+            self._ask_the_time()
+        check_tenant(claims, self.settings.tenant, self.where, self.http)
+        check_claims(claims, self.where, required, self.http.now(), 0.0)
         self.tenant = claims.tenant or self.settings.tenant
         # What the service counts by; a token that cannot be read leaves what the settings say.
         app = claims.app_id or self.settings.client_id or ""
@@ -74,4 +88,9 @@ class Connection:
     def check_lifetime(self, work: float) -> None:
         """Whether a token that cannot be renewed lives for the work ahead, in seconds. Raises AuthError."""
         if not self.tokens.renewable:
-            check_claims(self.tokens.claims(), self.where, (), self.http.clock.wall(), work)
+            check_claims(self.tokens.claims(), self.where, (), self.http.now(), work)
+
+    def _ask_the_time(self) -> None:
+        """Before a token is called expired, its issuer is asked what time it is: this computer's clock may be wrong."""
+        with contextlib.suppress(NetworkError, ReplyLost):
+            self.http.send("GET", f"{self.where.login_url}/common/v2.0/.well-known/openid-configuration")

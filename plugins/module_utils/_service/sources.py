@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
+from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints, place
 from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import (
@@ -56,25 +56,43 @@ _PREPARE: dict[str, t.Callable[[Settings, Endpoints, Http, Secrets], Fetch]] = {
 def choose_source(settings: Settings) -> tuple[str, str]:
     """Which sign-in to use, and a sentence that says why.
 
-    Raises OptionsError if nothing is given, or if what the chosen one needs is missing.
+    The proof is the nearest place's that gives one; auth_source chooses among those of one place, and overrules proofs from
+    farther away only. Raises OptionsError if nothing is given, or if what the chosen one needs is missing.
     """
-    source = settings.auth_source
-    if source == "auto":
-        given = [name for name in SOURCES if name in PROOFS and getattr(settings, PROOFS[name])]
-        if not given:
-            raise OptionsError(
-                "No credentials are given.",
-                advice="Give tenant, client_id and client_secret (or certificate_path, or another sign-in), as options or in "
-                "the environment (DEFENDER_TENANT, DEFENDER_CLIENT_ID, DEFENDER_CLIENT_SECRET); managed_identity and "
-                "azure_cli must be named in auth_source.",
-            )
-        source = given[0]
+    given = _proofs(settings)
+    named = None if settings.auth_source == "auto" else settings.auth_source
+    nearest = min(given.values(), default=3)
+    here = [source for source, distance in given.items() if distance == nearest]
+    if named and (named in here or place(settings.origins.get("auth_source", "task")) <= nearest):
+        source, why = named, f"Signing in with {named}, as auth_source says."
+    elif here:
+        source = here[0]
         why = f"Signing in with {source}, because {PROOFS[source]} is given"
-        why += f"; {' and '.join(given[1:])} would be possible too, set auth_source to choose." if given[1:] else "."
+        others = [each for each in given if each != source]
+        far = [each for each in others if given[each] > nearest]
+        here = [each for each in others if given[each] == nearest]
+        why += f"; {' and '.join(here)} would be possible too, set auth_source to choose" if here else ""
+        why += f"; {' and '.join(far)} from farther away is passed over" if far else ""
+        why += f"; auth_source {named} comes from farther away than that" if named else ""
+        why += "."
     else:
-        why = f"Signing in with {source}, as auth_source says."
+        raise OptionsError(
+            "No credentials are given.",
+            advice="Give tenant, client_id and client_secret (or certificate_path, or another sign-in), as options or in "
+            "the environment (DEFENDER_TENANT, DEFENDER_CLIENT_ID, DEFENDER_CLIENT_SECRET); managed_identity and "
+            "azure_cli must be named in auth_source.",
+        )
     _require(settings, f"Signing in with {source}", _NEEDS[source])
     return source, why
+
+
+def _proofs(settings: Settings) -> dict[str, int]:
+    """The ways to sign in for which there is a proof, in the order of SOURCES, and from how far away each proof comes."""
+    return {
+        source: place(settings.origins.get(PROOFS[source], "task"))
+        for source in SOURCES
+        if source in PROOFS and getattr(settings, PROOFS[source])
+    }
 
 
 def open_tokens(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) -> tuple[Tokens, str]:
@@ -99,12 +117,39 @@ def open_device_code(
     return Tokens(fetch, http.clock, secrets), "Signing in by device code, as device_code says."
 
 
-def identity_key(settings: Settings) -> tuple[str | None, ...]:
-    """What tells one sign-in from another without a secret: for what is kept between runs."""
-    claims = Claims.of(settings.access_token or "")
-    named = (settings.tenant, settings.client_id, settings.username, settings.cloud, settings.region)
-    urls = (settings.api_url, settings.login_url, settings.audience)
-    return (settings.auth_source, *named, *urls, claims.tenant, claims.app_id)
+def identity_key(settings: Settings) -> tuple[str, ...] | None:
+    """Who would sign in, and where: for what is kept between runs. No secret in it, and no digest of one.
+
+    None: nobody knows before signing in, so nothing may be kept. Raises OptionsError.
+    """
+    source, _why = choose_source(settings)
+    where = endpoints(
+        settings.cloud,
+        settings.region,
+        settings.api_url,
+        settings.login_url,
+        settings.audience,
+        settings.origins,
+    )
+    who = _identity(source, settings)
+    return (source, *who, where.login_url, where.api_url, where.audience) if who else None
+
+
+def _identity(source: str, settings: Settings) -> tuple[str, ...] | None:
+    tenant, client_id = (settings.tenant or "").lower(), (settings.client_id or "").lower()
+    if source == "access_token":
+        claims = Claims.of("".join(str(settings.access_token).split()))
+        known = (claims.tenant or "", claims.app_id or "", claims.subject or "")
+        return (
+            (tenant, *known) if claims.tenant and claims.app_id and (claims.subject or not claims.delegated) else None
+        )
+    if source == "azure_cli":
+        account = azure_cli.account()
+        return (tenant, *account) if account else None
+    if source == "managed_identity":
+        # Which one a computer has of its own, it alone knows.
+        return (tenant, client_id) if client_id else None
+    return tenant, client_id, (settings.username or "").lower() if source == "username_password" else ""
 
 
 def _require(settings: Settings, what: str, needed: tuple[str, ...]) -> None:

@@ -41,6 +41,8 @@ class Claims:
     tenant: str | None
     app_id: str | None
     expires: float | None
+    # Whoever it was given to: a user's or an app's object ID.
+    subject: str | None = None
 
     @classmethod
     def of(cls, token: str) -> Claims:
@@ -66,10 +68,16 @@ class Claims:
             audience=decoded["aud"] if isinstance(decoded.get("aud"), str) else None,
             permissions=permissions,
             delegated=isinstance(scopes, str),
-            tenant=decoded.get("tid"),
-            app_id=decoded.get("appid") or decoded.get("azp"),
+            tenant=_text(decoded.get("tid")),
+            app_id=_text(decoded.get("appid")) or _text(decoded.get("azp")),
             expires=expires,
+            subject=_text(decoded.get("oid")) or _text(decoded.get("sub")),
         )
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is of the form that Entra ID gives out; what cannot be read is left to the service to judge."""
+        return self.permissions is not None
 
     def permits(self, permission: str) -> bool:
         """Whether it has a permission, by its application name or, in a user's token, by its delegated one.
@@ -80,6 +88,10 @@ class Claims:
         if permission in ("Machine.Read.All", "Machine.Read"):
             choice.add("Machine.ReadWrite" if self.delegated else "Machine.ReadWrite.All")
         return bool(choice.intersection(self.permissions or ()))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 class Tokens:
@@ -134,12 +146,21 @@ class Tokens:
 
 
 def check_claims(
-    claims: Claims, where: Endpoints, required: t.Sequence[tuple[str, ...]], now: float, work: float
+    claims: Claims,
+    where: Endpoints,
+    required: t.Sequence[tuple[str, ...]],
+    now: float,
+    work: float,
+    *,
+    strict: bool = False,
 ) -> None:
     """Whether a token opens the API for the work ahead; each of C(required) is a choice of permissions.
 
+    now: by the service's clock. strict: a token of which audience and permissions cannot be told is refused, too.
     work: seconds that a token which cannot be renewed must still live; 0 for one that can. Raises AuthError.
     """
+    if strict:
+        _check_what_it_says(claims, where)
     if claims.audience is not None and not where.accepts_audience(claims.audience):
         raise AuthError(
             f"The token is for the audience {claims.audience}, not for {where.audience}: the service would answer 403.",
@@ -179,3 +200,26 @@ def check_claims(
                 "package links need Machine.Read.All or Machine.ReadWrite.All." + extra,
                 code="MissingPermission",
             )
+
+
+def _check_what_it_says(claims: Claims, where: Endpoints) -> None:
+    """Raises AuthError for a token of which nothing can be said: it opens the Defender API for nobody."""
+    if not claims.readable:
+        raise AuthError(
+            "The access token cannot be read: it is not of the form that Entra ID gives out for the Defender API.",
+            advice="Check that the whole token was given, and nothing else.",
+            code="TokenUnreadable",
+        )
+    if claims.audience is None:
+        raise AuthError(
+            "The token names no audience, so it is not one for the Defender API.",
+            advice=f"Get one for the scope {where.audience}/.default.",
+            code="WrongAudience",
+        )
+    if not claims.permissions:
+        raise AuthError(
+            "The token permits nothing: it carries no role and no scope.",
+            advice="Add permissions of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and get a "
+            "new token.",
+            code="MissingPermission",
+        )

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 import threading
 import typing as t
 from collections.abc import Mapping, Sequence, Set
-from urllib.parse import parse_qsl, quote, quote_plus
+from urllib.parse import parse_qsl
 
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.text.converters import to_text
@@ -25,7 +24,14 @@ _HEAD = 16
 # What may stand in a link beside its secret: an action's ID, a year or a word must not be blotted out everywhere.
 _SHORTEST_IN_LINK = 8
 _IDENTIFIER = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^[0-9a-f]{40}$", re.IGNORECASE)
-_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+# How a character may be written otherwise than as it is: in an address or a form, in JSON and its kin, in HTML.
+_ESCAPED = re.compile(
+    r"(?P<percent>(?:%[0-9A-Fa-f]{2})+)|\\u(?P<four>[0-9A-Fa-f]{4})|\\x(?P<two>[0-9A-Fa-f]{2})"
+    r"|\\(?P<one>[\"'\\/bfnrt])|(?P<html>&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
+)
+_ONE = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+# So often may an echo be written into another.
+_LAYERS = 3
 # So many characters of a base64 text are enough to know it by: the rest of it is found in the text.
 _KNOWN_BY = 24
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
@@ -34,7 +40,7 @@ _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 class Secrets:
     """The secrets of one task. The rest of the collection never prints one; this is the second lock on the door.
 
-    A secret is also known in the forms in which servers and libraries echo it: percent and form encoding, JSON and HTML
+    A secret is also found in the forms in which servers and libraries echo it: percent and form encoding, JSON and HTML
     escapes, and base64, also as a part of something longer (C(Authorization: Basic)).
     """
 
@@ -43,12 +49,13 @@ class Secrets:
         self._long: dict[str, set[str]] = {}
         # How the base64 of a secret may begin, wherever in it the secret stands.
         self._encoded: dict[str, set[str]] = {}
+        self._has_short_codes = False
         self._lock = threading.Lock()
 
     def add(self, *values: str | None) -> None:
         for value in values:
             if value and len(value) >= _SHORTEST:
-                self._keep(_spellings(value), _in_base64(value))
+                self._keep({value, value.replace(" ", "+")}, _in_base64(value))
 
     def add_link(self, link: str) -> None:
         """A package link: whoever has it has the package."""
@@ -76,49 +83,98 @@ class Secrets:
                 else:
                     self._long.setdefault(form[:_HEAD], set()).add(form)
             for form in encoded:
-                self._encoded.setdefault(form[: min(_HEAD, len(form))], set()).add(form)
+                self._encoded.setdefault(form[:_HEAD], set()).add(form)
+                self._has_short_codes = self._has_short_codes or len(form) < _HEAD
 
     def scrub(self, value: t.Any) -> t.Any:
         """The same structure with each secret replaced, also inside longer texts."""
         with self._lock:
             found = set(self._short)
-            shorter = sorted({len(head) for head in self._encoded if len(head) < _HEAD})
             for text in set(_texts(value)):
-                found.update(self._found_in(text, shorter))
+                found.update(self._found_in(text))
         if not found:
             return value
         # The longest first: one that is a part of another must not leave the rest of it behind.
         return remove_values(value, sorted(sorted(found), key=len, reverse=True))
 
-    def _found_in(self, text: str, shorter: list[int]) -> t.Iterator[str]:
+    def _found_in(self, text: str) -> t.Iterator[str]:
+        """Each secret in the spelling in which it stands there."""
+        for start, end in self._spans(text):
+            yield text[start:end]
+        layer, places = text, None
+        for _layer in range(_LAYERS):
+            decoded = _decoded(layer)
+            if decoded is None:
+                return
+            layer, within = decoded
+            # Where each character of this layer stands in the text itself.
+            places = within if places is None else [(places[a][0], places[b - 1][1]) for a, b in within]
+            spans = [*self._spans(layer), *_spans_of(layer, self._short)]
+            for start, end in spans:
+                yield text[places[start][0] : places[end - 1][1]]
+
+    def _spans(self, text: str) -> t.Iterator[tuple[int, int]]:
         for start in range(len(text)):
             head = text[start : start + _HEAD]
-            if head in self._long:
-                yield from self._long[head]
-            for known in (head, *(text[start : start + size] for size in shorter)):
-                for form in self._encoded.get(known, ()):
-                    if text.startswith(form, start):
-                        yield _whole_run(text, start, start + len(form))
+            for form in self._long.get(head, ()):
+                if text.startswith(form, start):
+                    yield start, start + len(form)
+            for known in self._encoded.get(head, ()):
+                if text.startswith(known, start):
+                    yield _whole_run(text, start, start + len(known))
+        for head, forms in self._encoded.items() if self._has_short_codes else ():
+            if len(head) < _HEAD and head in text:
+                for start, end in _spans_of(text, forms):
+                    yield _whole_run(text, start, end)
 
 
 _LINK = re.compile(r"https?://[^\s<>\"\\^`{|}]+\?[^\s<>\"\\^`{|}]+", re.IGNORECASE)
 
 
-def _spellings(value: str) -> set[str]:
-    percent = quote(value, safe="")
-    quoted = {percent, quote(value, safe="/"), quote_plus(value)}
-    quoted |= {_ESCAPE.sub(lambda match: match[0].lower(), each) for each in quoted}
-    escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    escaped |= {each.replace("/", "\\/") for each in escaped}
-    # What .NET's writers of JSON escape besides.
-    escaped |= {_DOTNET.sub(lambda match: f"\\u{ord(match[0]):04X}", each) for each in escaped}
-    escaped |= {_DOTNET.sub(lambda match: f"\\u{ord(match[0]):04x}", each) for each in escaped}
-    named = html.escape(value)
-    marked = {named, named.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"), html.escape(value, quote=False)}
-    return {value, *quoted, *escaped, *marked}
+def _spans_of(text: str, forms: t.Iterable[str]) -> t.Iterator[tuple[int, int]]:
+    for form in forms:
+        start = text.find(form)
+        while start >= 0:
+            yield start, start + len(form)
+            start = text.find(form, start + 1)
 
 
-_DOTNET = re.compile("[<>&'+]")
+def _decoded(text: str) -> tuple[str, list[tuple[int, int]]] | None:
+    """The text without escapes, and where each of its characters comes from. None: there is no escape in it."""
+    if not any(mark in text for mark in "%\\&") or not _ESCAPED.search(text):
+        return None
+    characters: list[str] = []
+    places: list[tuple[int, int]] = []
+    end = 0
+    for match in _ESCAPED.finditer(text):
+        characters += text[end : match.start()]
+        places += [(at, at + 1) for at in range(end, match.start())]
+        end = match.end()
+        at = match.start()
+        for character, length in _unescaped(match):
+            characters.append(character)
+            places.append((at, at + length))
+            at += length
+    characters += text[end:]
+    places += [(at, at + 1) for at in range(end, len(text))]
+    return "".join(characters), places
+
+
+def _unescaped(match: re.Match[str]) -> t.Iterator[tuple[str, int]]:
+    """The characters that an escape stands for, and how many characters of the text each takes."""
+    if match["percent"]:
+        for character in bytes.fromhex(match["percent"].replace("%", "")).decode("utf-8", "surrogateescape"):
+            plain = character.encode("utf-8", "surrogateescape")
+            yield character, 3 * len(plain)
+        return
+    if match["html"]:
+        character = html.unescape(match["html"])
+    elif match["one"]:
+        character = _ONE.get(match["one"], match["one"])
+    else:
+        character = chr(int(match["four"] or match["two"], 16))
+    for position, each in enumerate(character):
+        yield each, len(match[0]) if position == len(character) - 1 else 0
 
 
 def _in_base64(value: str) -> set[str]:
@@ -135,13 +191,13 @@ def _in_base64(value: str) -> set[str]:
     return forms
 
 
-def _whole_run(text: str, start: int, end: int) -> str:
+def _whole_run(text: str, start: int, end: int) -> tuple[int, int]:
     """All of the base64 around a part of it: what is left of it would still tell the secret's ends."""
     while start > 0 and text[start - 1] in _BASE64:
         start -= 1
     while end < len(text) and text[end] in _BASE64:
         end += 1
-    return text[start:end]
+    return start, end
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

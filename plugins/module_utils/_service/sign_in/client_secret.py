@@ -15,4 +15,4 @@ from ansible_collections.secops.defender.plugins.module_utils._words.secrets imp
 
 def prepare(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) -> Fetch:
     """Raises MissingLibrary."""
-    return fetch_for(settings, where, http, settings.client_secret)
+    return fetch_for(settings, where, http, secrets, settings.client_secret)

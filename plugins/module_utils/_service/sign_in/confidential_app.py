@@ -17,12 +17,13 @@ from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.m
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import accepted
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 
-def fetch_for(settings: Settings, where: Endpoints, http: Http, credential: t.Any) -> Fetch:
+def fetch_for(settings: Settings, where: Endpoints, http: Http, secrets: Secrets, credential: t.Any) -> Fetch:
     """credential: as msal takes it. No network yet. Raises MissingLibrary."""
     msal = import_msal()
-    wire = Wire(http, where.login_url)
+    wire = Wire(http, secrets, where.login_url)
     app: list[t.Any] = []
 
     def fetch(force: bool) -> tuple[str, float]:
@@ -41,7 +42,7 @@ def fetch_for(settings: Settings, where: Endpoints, http: Http, credential: t.An
             if force:
                 app[0].remove_tokens_for_client()
             reply = app[0].acquire_token_for_client(scopes=[f"{where.audience}/.default"])
-        except failures(msal) as failure:
+        except failures() as failure:
             reply = wire.refusal or {"error_description": str(failure)}
         return accepted(reply, f"app {settings.client_id} in tenant {settings.tenant}")
 

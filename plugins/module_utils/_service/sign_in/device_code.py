@@ -26,7 +26,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.secrets imp
 def prepare(settings: Settings, where: Endpoints, http: Http, secrets: Secrets, show: t.Callable[[str], None]) -> Fetch:
     """show: told the address and the code. Raises MissingLibrary."""
     msal = import_msal()
-    wire = Wire(http, where.login_url)
+    wire = Wire(http, secrets, where.login_url)
     who = f"a user by device code in tenant {settings.tenant}"
 
     def fetch(force: bool) -> tuple[str, float]:
@@ -43,7 +43,7 @@ def prepare(settings: Settings, where: Endpoints, http: Http, secrets: Secrets, 
                 f"it is good for {life / 60:.0f} minutes."
             )
             return accepted(_poll(app, flow, http.clock, life), who)
-        except failures(msal) as failure:
+        except failures() as failure:
             return accepted(wire.refusal or {"error_description": str(failure)}, who)
 
     return fetch

@@ -25,4 +25,4 @@ def prepare(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) 
         return token
 
     assertion()
-    return fetch_for(settings, where, http, {"client_assertion": assertion})
+    return fetch_for(settings, where, http, secrets, {"client_assertion": assertion})

@@ -22,14 +22,14 @@ from ansible_collections.secops.defender.plugins.module_utils._words.secrets imp
 def prepare(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) -> Fetch:
     """Raises MissingLibrary."""
     msal = import_msal()
-    wire = Wire(http, where.login_url)
+    wire = Wire(http, secrets, where.login_url)
 
     def fetch(force: bool) -> tuple[str, float]:
         try:
             reply = open_app(msal, settings, where, wire).acquire_token_by_username_password(
                 settings.username, settings.password, scopes=[f"{where.audience}/.default"]
             )
-        except failures(msal) as failure:
+        except failures() as failure:
             reply = wire.refusal or {"error_description": str(failure)}
         return accepted(reply, f"user {settings.username} in tenant {settings.tenant}")
 

@@ -18,6 +18,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 
 PUBLIC = "https://api.securitycenter.microsoft.com"
 GCC = "https://api-gcc.securitycenter.microsoft.us"
+PUBLIC_API = "https://api.security.microsoft.com"
 GOV = "https://api-gov.securitycenter.microsoft.us"
 
 
@@ -250,3 +251,63 @@ def test_no_link_is_trusted_that_would_be_connected_elsewhere(text: str, secure:
     assert sent_to.scheme == "https"
     assert (sent_to.host or "").endswith(_SUFFIXES)
     assert sent_to.auth is None
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://.security.microsoft.com/x", "https://a..security.microsoft.com/x", "https://-a.security.microsoft.com/x",
+        "https://a-.security.microsoft.com/x", "https://a.security.microsoft.com:8443/x", "https://a.security.microsoft.com:22/x",
+        "https://api.security.microsoft.com:80/x", "http://a.security.microsoft.com:443/x", "https://a.security.microsoft.com./x",
+    ],
+)  # fmt: skip
+def test_hosts_and_ports_that_are_not_the_services(link: str) -> None:
+    assert not endpoints().trusts_link(link)
+    assert endpoints().trusts_link("https://a.security.microsoft.com:443/x")
+
+
+# Nearer and farther
+
+
+@pytest.mark.parametrize(
+    ("given", "origins", "named"),
+    [
+        ({"cloud": "gcc_high", "api_url": PUBLIC_API}, {"cloud": "task", "api_url": "DEFENDER_API_URL"}, "DEFENDER_API_URL"),
+        ({"cloud": "gcc_high", "login_url": "https://login.microsoftonline.com"},
+         {"cloud": "task", "login_url": "DEFENDER_LOGIN_URL"}, "DEFENDER_LOGIN_URL"),
+        ({"cloud": "public", "audience": GOV}, {"cloud": "task", "audience": "DEFENDER_AUDIENCE"}, "DEFENDER_AUDIENCE"),
+        ({"region": "uk", "api_url": "https://us.api.security.microsoft.com"}, {}, "region uk"),
+        ({"region": "uk", "api_url": "https://us.api.security.microsoft.com"},
+         {"region": "task", "api_url": "DEFENDER_API_URL"}, "DEFENDER_API_URL"),
+        ({"region": "uk", "api_url": "https://proxy.example"}, {"region": "task", "api_url": "DEFENDER_API_URL"}, "proxy.example"),
+        ({"region": "uk", "api_url": "https://us.api.security.microsoft.com"}, {"region": "task", "api_url": "task"}, "api_url https://us"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_from_farther_away_is_refused(
+    given: dict[str, str], origins: dict[str, str], named: str
+) -> None:
+    with pytest.raises(OptionsError) as caught:
+        endpoints(**given, origins=origins)  # type: ignore[arg-type]
+    assert named in caught.value.message
+    for value in given.values():
+        assert value in caught.value.message
+
+
+def test_what_overrides_from_nearby_is_taken() -> None:
+    near = dict.fromkeys(("api_url", "login_url", "audience"), "task")
+    where = endpoints(
+        "gcc_high",
+        None,
+        PUBLIC_API,
+        "https://login.microsoftonline.com",
+        PUBLIC,
+        {**near, "cloud": "AZURE_CLOUD_ENVIRONMENT"},
+    )
+    assert where.api_url == PUBLIC_API
+    far = {"region": "task", "api_url": "DEFENDER_API_URL"}
+    assert endpoints("public", "uk", "https://uk.api.security.microsoft.com/", origins=far).api_host.startswith("uk.")
+    near = {"region": "DEFENDER_REGION", "api_url": "task"}
+    assert endpoints("public", "uk", "https://proxy.example", origins=near).api_host == "proxy.example"
+    # A host that is nobody's cloud contradicts none.
+    far = {"cloud": "task", "api_url": "DEFENDER_API_URL"}
+    assert endpoints("gcc_high", None, "https://proxy.example", origins=far).audience == GOV

@@ -10,11 +10,15 @@ import pathlib
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+import msal
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +28,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import SIGN_IN_ADVICE
 from ansible_collections.secops.defender.plugins.module_utils._service.sources import (
     choose_source,
+    identity_key,
     open_device_code,
     open_tokens,
 )
@@ -165,6 +170,73 @@ def test_what_is_missing_is_named(source: str, left_out: str) -> None:
         assert error.message.endswith(f"missing: {left_out}.") and f"DEFENDER_{left_out.upper()}" in error.advice
 
 
+def test_the_proof_is_the_nearest_places() -> None:
+    whole = {"tenant": "t", "client_id": "c", "username": "u"}
+    proofs = {"client_secret": "s", "access_token": "x", "password": "w", "certificate_path": "p"}
+    for near, far, expected in (
+        ("client_secret", "access_token", "client_secret"),
+        ("password", "client_secret", "username_password"),
+        ("certificate_path", "client_secret", "certificate"),
+    ):
+        for places in (("task", "DEFENDER_X"), ("DEFENDER_X", "AZURE_X"), ("task", "AZURE_X")):
+            origins = {near: places[0], far: places[1], "tenant": "AZURE_TENANT"}
+            settings = Settings(**whole, **{name: proofs[name] for name in (near, far)}, origins=origins)  # type: ignore[arg-type]
+            source, why = choose_source(settings)
+            assert source == expected and "from farther away is passed over" in why
+    # In one place the order of the ways decides, as ever.
+    settings = Settings(**whole, **proofs, origins=dict.fromkeys(proofs, "task"))  # type: ignore[arg-type]
+    assert choose_source(settings)[0] == "access_token"
+
+
+def test_auth_source_from_farther_away_does_not_overrule_a_proof() -> None:
+    whole = {"tenant": "t", "client_id": "c", "client_secret": "s"}
+    origins = {"client_secret": "task", "auth_source": "DEFENDER_AUTH_SOURCE"}
+    source, why = choose_source(Settings(**whole, auth_source="azure_cli", origins=origins))  # type: ignore[arg-type]
+    assert source == "client_secret" and "auth_source azure_cli comes from farther away" in why
+    origins = {"client_secret": "DEFENDER_CLIENT_SECRET", "auth_source": "DEFENDER_AUTH_SOURCE"}
+    assert choose_source(Settings(**whole, auth_source="azure_cli", origins=origins))[0] == "azure_cli"  # type: ignore[arg-type]
+    origins = {"client_secret": "AZURE_SECRET", "auth_source": "task"}
+    assert choose_source(Settings(**whole, auth_source="managed_identity", origins=origins))[0] == "managed_identity"  # type: ignore[arg-type]
+
+
+# Who it would be, for what is kept between runs
+
+
+def test_identities_differ_by_who_signs_in(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = {"tenant": "T", "client_id": "c", "client_secret": "word-1"}
+    user = {"tenant": "t", "client_id": "c", "username": "u", "password": "word-2"}
+    tokens = [jwt_of(tid="t", appid="c", oid=who, scp="x") for who in ("a", "b")]
+    az(tmp_path / "bin", monkeypatch, 'echo \'{"tenantId": "t", "user": {"name": "me@x", "type": "user"}}\'')
+    keys = [
+        identity_key(settings)
+        for settings in (
+            Settings(**app),  # type: ignore[arg-type]
+            Settings(**{**app, "tenant": "other"}),  # type: ignore[arg-type]
+            Settings(**{**app, "client_id": "d"}),  # type: ignore[arg-type]
+            Settings(**app, region="eu"),  # type: ignore[arg-type]
+            Settings(**user),  # type: ignore[arg-type]
+            Settings(**{**user, "username": "v"}),  # type: ignore[arg-type]
+            *(Settings(access_token=token) for token in tokens),
+            Settings(auth_source="managed_identity", client_id="c"),
+            Settings(auth_source="azure_cli"),
+        )
+    ]
+    assert None not in keys and len(set(keys)) == len(keys)
+    assert identity_key(Settings(**{**app, "client_secret": "word-3"})) == keys[0]  # type: ignore[arg-type]
+    assert not any("word-" in str(key) or token in str(key) for key in keys for token in tokens)
+    az(tmp_path / "bin", monkeypatch, 'echo \'{"tenantId": "t", "user": {"name": "you@x", "type": "user"}}\'')
+    assert identity_key(Settings(auth_source="azure_cli")) not in keys
+
+
+def test_nobody_knows_who_it_would_be(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert identity_key(Settings(auth_source="managed_identity")) is None
+    for token in ("opaque", jwt_of(tid="t"), jwt_of(tid="t", appid="c", scp="x")):
+        assert identity_key(Settings(access_token=token)) is None
+    for script in ("exit 1", "echo '{}'", 'echo \'{"tenantId": "t", "user": null}\''):
+        az(tmp_path / "bin", monkeypatch, script)
+        assert identity_key(Settings(auth_source="azure_cli")) is None
+
+
 # Claims
 
 
@@ -235,6 +307,18 @@ def test_tokens_that_will_do(claims: Options) -> None:
     check_claims(
         Claims.of(jwt_of(**claims)), endpoints(), REQUIRED, now=1000.0, work=9000.0 if "exp" in claims else 1e9
     )
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [("opaque", "TokenUnreadable"), (jwt_of(roles=["A"]), "WrongAudience"), (jwt_of(aud=PUBLIC), "MissingPermission"),
+     (jwt_of(aud=PUBLIC, scp=""), "MissingPermission")],
+)  # fmt: skip
+def test_a_token_of_which_nothing_can_be_said_is_refused_where_that_is_the_question(token: str, code: str) -> None:
+    check_claims(Claims.of(token), endpoints(), (), now=1000.0, work=0.0)
+    error = refusal(lambda: check_claims(Claims.of(token), endpoints(), (), now=1000.0, work=0.0, strict=True))
+    assert error.code == code and Claims.of(token).readable is (code != "TokenUnreadable")
+    check_claims(Claims.of(jwt_of(**GOOD)), endpoints(), REQUIRED, now=1000.0, work=0.0, strict=True)
 
 
 def test_an_opaque_token_is_left_to_the_service() -> None:
@@ -433,6 +517,45 @@ def test_mistakes_with_a_secret(options: Options, code: str, tenant: Simulator, 
         assert secret not in str(error)
 
 
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint"])
+def test_a_discovery_that_lacks_something(name: str, tenant: Simulator, sign_in: SignIn) -> None:
+    tenant.add_fault("discovery", "without", names=[name], count=0)
+    error = refusal(sign_in(client_secret=tenant.client_secret).get)
+    assert "answers, but not as a login host does" in error.message and "login_url" in error.advice
+
+
+@pytest.mark.parametrize("endpoint", ["discovery", "token"])
+def test_a_login_host_that_nests_without_end(endpoint: str, tenant: Simulator, sign_in: SignIn) -> None:
+    for status in (200, 400):
+        tenant.add_fault(endpoint, "deep", status=status)
+        refusal(sign_in(client_secret=tenant.client_secret).get, DefenderError)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "json", "base64", "percent", "percent_lower", "html", "html_numbers"])
+@pytest.mark.parametrize("way", ["client_secret", "certificate", "federated_token", "password"])
+def test_what_proves_somebody_is_a_secret_however_it_is_echoed(
+    way: str, encoding: str, tenant: Simulator, sign_in: SignIn, secrets: Secrets, tmp_path: pathlib.Path
+) -> None:
+    token = write_private(tmp_path / "token", tenant.federated_token().encode())
+    ways: dict[str, Options] = {
+        "client_secret": {"client_secret": tenant.client_secret},
+        "certificate": {
+            "certificate_path": tenant.certificate_pfx_path,
+            "certificate_password": tenant.certificate_password,
+        },
+        "federated_token": {"federated_token_file": str(token)},
+        "password": user_options(tenant),
+    }
+    secrets.add(*Settings(**ways[way]).secrets())
+    tenant.add_fault("token", "echo", encoding=encoding, count=0)
+    error = refusal(sign_in(**ways[way]).get)
+    echoed = secrets.scrub(str(error))
+    assert "********" in echoed
+    for secret in (*Settings(**ways[way]).secrets(), token.read_text()):
+        assert secret not in echoed
+    assert not re.search(r"eyJ[\w-]{20,}", echoed)
+
+
 @pytest.mark.parametrize("endpoint", ["discovery", "token"])
 @pytest.mark.parametrize(
     ("kind", "args"),
@@ -538,6 +661,36 @@ def test_certificates_that_cannot_be_used(
     assert error.message.startswith(f"certificate_path {path} holds no usable certificate and key: ")
     assert "certificate_password" in error.advice and "another word" not in str(error)
     assert not tenant.requests
+
+
+def test_a_key_that_entra_id_does_not_take(sign_in: SignIn, tmp_path: pathlib.Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    _key, certificate = pem_parts()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = write_private(tmp_path / "app.pem", pem + certificate)
+    error = refusal(lambda: sign_in(certificate_path=str(path)), OptionsError)
+    assert error.message == f"certificate_path {path} holds an EC key, but Entra ID takes RSA keys only."
+    assert "rsa:3072" in error.advice
+
+
+@pytest.mark.parametrize("version", ["1.28.0", "1.20.0b1", "0.4"])
+def test_an_old_msal_is_named(
+    version: str, tenant: Simulator, sign_in: SignIn, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian 12 and Ubuntu 24.04 have it: no msal.exceptions beside it, no managed identities, no SHA-256."""
+    monkeypatch.setattr(msal, "__version__", version)
+    monkeypatch.delattr(msal, "exceptions")
+    monkeypatch.delattr(msal, "ManagedIdentityClient")
+    path = write_private(tmp_path / "app.pem", b"".join(pem_parts()))
+    for options, least in (
+        ({"certificate_path": str(path)}, "1.35.0"),
+        ({"auth_source": "managed_identity"}, "1.29.0"),
+    ):
+        error = refusal(lambda options=options: sign_in(**options), MissingLibrary)  # type: ignore[misc]
+        assert f"needs the Python package msal {least} or newer, but {version} is installed" in error.message
+    # A secret does with any.
+    works(tenant, sign_in(client_secret=tenant.client_secret).get())
+    assert refusal(sign_in(client_secret="wrong").get).code == "AADSTS7000215"
 
 
 def test_certificate_that_is_not_there(sign_in: SignIn, tmp_path: pathlib.Path) -> None:
@@ -730,6 +883,26 @@ def test_mistakes_with_a_managed_identity(
     assert "127.0.0.1:1" in error.message
 
 
+def test_a_managed_identity_that_is_not_ready_is_waited_for(
+    identity: str, tenant: Simulator, sign_in: SignIn, clock: VirtualClock
+) -> None:
+    for status in (404, 410, 429, 500):
+        tenant.add_fault("managed_identity", "gateway", status=status, form="empty", count=2)
+        works(tenant, sign_in(auth_source="managed_identity", client_id=None, tenant=None).get())
+        assert clock.slept == [1.0, 2.0]
+        clock.slept.clear()
+
+
+@pytest.mark.parametrize(("status", "least"), [(404, 15.0), (410, 70.0)])
+def test_a_managed_identity_that_never_is(
+    status: int, least: float, identity: str, tenant: Simulator, sign_in: SignIn, clock: VirtualClock
+) -> None:
+    tenant.add_fault("managed_identity", "gateway", status=status, form="empty", count=0)
+    error = refusal(sign_in(auth_source="managed_identity", client_id=None).get)
+    assert f"answered {status} and gave no reason." in error.message and "Expecting value" not in error.message
+    assert least <= sum(clock.slept) < least + 20
+
+
 # The Azure CLI
 
 
@@ -770,11 +943,20 @@ def test_azure_cli(
             "echo \"ERROR: Please run 'az login' to setup account.\" >&2; echo more >&2; exit 1",
             "ERROR: Please run 'az login' to setup account.",
         ),
+        (
+            "echo 'WARNING: a new version' >&2; echo 'ERROR: AADSTS700082: expired.' >&2",
+            "ERROR: AADSTS700082: expired.",
+        ),
+        ("echo 'WARNING: a new version' >&2; echo 'Traceback' >&2", "Traceback."),
         ("exit 1", "it said nothing."),
         ("echo nonsense", "it said nothing."),
         ("echo '[]'", "it said nothing."),
         ("echo '{}'", "it said nothing."),
         ("echo '{\"accessToken\": \"secret-token\"}'; echo 'WARNING: old' >&2", "WARNING: old."),
+        ('echo \'{"accessToken": "secret-token", "expiresOn": "soon"}\'', "it said nothing."),
+        # No UTF-8, and deeper than anybody reads.
+        ("printf '\\377\\376'; printf '\\377 caf\\351' >&2", "\ufffd caf\ufffd."),
+        ("head -c 200000 /dev/zero | tr '\\0' '['", "it said nothing."),
     ],
 )
 def test_mistakes_with_the_azure_cli(
@@ -784,6 +966,40 @@ def test_mistakes_with_the_azure_cli(
     error = refusal(sign_in(auth_source="azure_cli").get)
     assert error.message == f"The Azure CLI gave no token: {said}"
     assert "az login" in error.advice and "secret-token" not in str(error)
+
+
+def test_an_azure_cli_that_tells_the_end_in_local_time(
+    tenant: Simulator, sign_in: SignIn, tmp_path: pathlib.Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        ends = datetime.fromtimestamp(clock.wall() + 1000).strftime("%Y-%m-%d %H:%M:%S.%f")
+        reply = tmp_path / "reply"
+        reply.write_text(json.dumps({"accessToken": tenant.issue_token(), "expiresOn": ends}))
+        asked = az(tmp_path / "bin", monkeypatch, f"cat {reply}")
+        tokens = sign_in(auth_source="azure_cli", client_id=None)
+        works(tenant, tokens.get())
+        clock.now += 799
+        tokens.get()
+        assert len(asked.read_text().splitlines()) == 1
+        clock.now += 2
+        tokens.get()
+        assert len(asked.read_text().splitlines()) == 2
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+
+
+def test_an_azure_cli_that_is_no_program(
+    sign_in: SignIn, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "az"
+    program.write_bytes(b"\x7fELF and nothing more")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    error = refusal(sign_in(auth_source="azure_cli").get)
+    assert error.message == f"The Azure CLI ({program}) cannot be run: Exec format error."
 
 
 def test_no_azure_cli(sign_in: SignIn, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

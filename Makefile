@@ -33,14 +33,15 @@ TREE := $(COLLECTIONS)/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
-STEPS := lint docs-lint changelog-lint build galaxy-importer sanity units integration faults-short awx
+STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity units integration faults-short awx
 
 .PHONY: help
-help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+help: ### show this list
+	@printf 'For everybody:\n'; sed -nE 's/^([a-z-]+):.*[^#]### /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@printf '\nFor those who change the collection:\n'; sed -nE 's/^([a-z-]+):.*[^#]## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: test
-test: ## run every check on the newest ansible-core
+test: ### run every check on the newest ansible-core
 	@tests/tools/run-steps $(STEPS)
 
 .PHONY: test-matrix
@@ -48,15 +49,16 @@ test-matrix: ## run sanity, units and integration on every supported ansible-cor
 	@tests/tools/test-matrix
 
 .PHONY: clean
-clean: ## remove everything the targets have made
+clean: ### remove everything the targets have made
 	rm -rf $(CACHE)
 
 # --- Steps -----------------------------------------------------------------------------------------------------------
 
 .PHONY: format
-format: $(TOOLS)/.ready ## rewrite the Python files as `make lint` wants them
+format: $(TOOLS)/.ready ## rewrite the Python files as `make lint` wants them, and carry the version over
 	$(TOOLS)/bin/ruff format .
 	$(TOOLS)/bin/ruff check --fix .
+	$(TOOLS)/bin/python tests/tools/check_repository.py --write
 
 .PHONY: lint
 lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansible-lint, licences, repository rules
@@ -87,9 +89,13 @@ docs-lint: $(TOOLS)/.ready tree ## plugin and role documentation, and every refe
 	  antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
 
 .PHONY: docs
-docs: $(DOCS)/.ready tree ## the documentation site, in .cache/docs/html; a link that leads nowhere is a failure
+docs: $(DOCS)/.ready tree ### the documentation site, in .cache/docs/html; a link that leads nowhere is a failure
 	@PATH="$(DOCS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
 	  $(DOCS)/bin/python tests/tools/build_docs.py $(TREE) $(CACHE)/docs
+
+.PHONY: docs-links
+docs-links: ## ask for the pages elsewhere that the guides link to, as far as their hosts can be reached
+	@python3 tests/tools/check_outer_links.py
 
 .PHONY: changelog-lint
 changelog-lint: $(TOOLS)/.ready ## changelog fragments
@@ -105,7 +111,7 @@ galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub chec
 	PATH="$(IMPORTER)/bin:$$PATH" tests/tools/check-galaxy-import $(DIST)
 
 .PHONY: demo
-demo: $(RUNTIME)/.ready tree ## see the collection at work against a simulated service
+demo: $(RUNTIME)/.ready tree ### see the collection at work against a simulated service
 	@$(WITH_RUNTIME) tests/demo/run
 
 .PHONY: faults

@@ -1,17 +1,24 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What no other tool checks: the action group is complete, no sanity test is ignored, nothing ignored is tracked."""
+"""What no other tool checks: the action group is complete, the version stands everywhere, no sanity test is ignored, nothing
+ignored is tracked. With C(--write) the version is carried from galaxy.yml to where it must stand as well.
+"""
 
 from __future__ import annotations
 
 import pathlib
+import re
 import subprocess
 import sys
 
 import yaml
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+
+# Modules run without galaxy.yml, so the Python code needs a copy of the version.
+VERSION_COPY = TOP / "plugins" / "module_utils" / "_words" / "version.py"
+VERSION_LINE = re.compile(r'^VERSION = "(.*)"$', re.MULTILINE)
 
 
 def task_of(module: pathlib.Path) -> pathlib.Path:
@@ -34,6 +41,22 @@ def action_group() -> list[str]:
     return [f"meta/runtime.yml: action group defender lists {listed}, but {modules} connect to the service"]
 
 
+def collection_version() -> str:
+    return str(yaml.safe_load((TOP / "galaxy.yml").read_text(encoding="utf-8"))["version"])
+
+
+def write_version() -> None:
+    text = VERSION_COPY.read_text(encoding="utf-8")
+    VERSION_COPY.write_text(VERSION_LINE.sub(f'VERSION = "{collection_version()}"', text), encoding="utf-8")
+
+
+def version() -> list[str]:
+    copies = VERSION_LINE.findall(VERSION_COPY.read_text(encoding="utf-8"))
+    if copies == [collection_version()]:
+        return []
+    return [f"{VERSION_COPY.relative_to(TOP)}: not the version of galaxy.yml; make format carries it over"]
+
+
 def sanity_ignores() -> list[str]:
     return [
         f"{path.relative_to(TOP)}: mend the cause instead of ignoring a sanity test"
@@ -48,7 +71,10 @@ def tracked_although_ignored() -> list[str]:
 
 
 def main() -> None:
-    complaints = action_group() + sanity_ignores() + tracked_although_ignored()
+    if sys.argv[1:] == ["--write"]:
+        write_version()
+        return
+    complaints = action_group() + version() + sanity_ignores() + tracked_although_ignored()
     sys.exit("\n".join(complaints) or 0)
 
 

@@ -15,6 +15,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import typing as t
 from types import SimpleNamespace
 
 from ansible_test._internal.python_requirements import get_venv_packages
@@ -31,7 +32,7 @@ ensurepip.bootstrap(upgrade=True, default_pip=True)
 
 
 def provide_pip(home: pathlib.Path) -> None:
-    version = get_venv_packages(SimpleNamespace(version=PYTHON_VERSION))["pip"]
+    version = get_venv_packages(t.cast(t.Any, SimpleNamespace(version=PYTHON_VERSION)))["pip"]
     cached = home / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
     cached.parent.mkdir(parents=True, exist_ok=True)
     cached.write_text(GET_PIP, encoding="utf-8")
@@ -53,9 +54,9 @@ def provide_pip_configuration(home: pathlib.Path) -> None:
         "cert": ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
         "proxy": ("https_proxy", "HTTPS_PROXY"),
     }.items():
-        value = next((os.environ[name] for name in variables if os.environ.get(name)), None)
-        if value and not config.has_option("global", option):
-            config.set("global", option, value)
+        given = next((os.environ[name] for name in variables if os.environ.get(name)), None)
+        if given and not config.has_option("global", option):
+            config.set("global", option, given)
     path = home / ".config" / "pip" / "pip.conf"
     path.parent.mkdir(parents=True, exist_ok=True)
     # An index address may hold a password.

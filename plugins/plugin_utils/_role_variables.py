@@ -134,12 +134,17 @@ def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known
 def _refuse_unknown(variables: Mapping[str, t.Any]) -> None:
     unknown = [name for name in variables if name.startswith(PREFIX) and name[len(PREFIX) :] not in KNOWN]
     if unknown:
-        known = [PREFIX + name for name in KNOWN]
-        hints = "".join(near(name, known) for name in unknown)
+        hints = "".join(_near(name[len(PREFIX) :]) for name in unknown)
         raise OptionsError(
             f"The role {ROLE} knows no variable {', '.join(sorted(unknown))}.",
             advice=f"{hints}ansible-doc -t role {ROLE} lists all. Nothing was started.",
         )
+
+
+def _near(bare: str) -> str:
+    """A hint: what begins alike is meant rather than what is spelt alike."""
+    alike = [name for name in KNOWN if name.startswith(bare) or bare.startswith(name)]
+    return near(PREFIX + (alike[0] if alike else bare), [PREFIX + name for name in (alike or KNOWN)])
 
 
 def evaluated(name: str, value: t.Any, template: Callable[[t.Any], t.Any], secret: bool = False) -> t.Any:

@@ -96,7 +96,7 @@ class Options:
             (*ids, *named),
             tuple(parse_names(named)) if named else (),
             tuple(parse_action_ids(ids)),
-            given.required_text("comment", "Say why the action is cancelled: it stays with the action."),
+            given["comment"].strip(),
             given["wait"],
             given.positive("wait_timeout"),
             given.positive("poll_interval"),

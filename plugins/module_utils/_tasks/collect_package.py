@@ -23,8 +23,6 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.packages im
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
-_WHY = "Say why the package is collected: it stays with the action, for the audit trail."
-
 
 def spec() -> Spec:
     """Credentials and connection, and what is collected how."""
@@ -69,7 +67,7 @@ class CollectOptions:
         if given["max_machines"] < 0:
             raise OptionsError(f"max_machines is {given['max_machines']}.", advice="Give 0 for no limit, or a limit.")
         wish = Wish(
-            comment=given.required_text("comment", _WHY),
+            comment=given["comment"],
             wait_timeout=given.positive("wait_timeout"),
             cancel_on_timeout=given["cancel_on_timeout"],
             reuse_within=given.seconds("reuse_within"),

@@ -92,7 +92,7 @@ def open_door(
         _check_rules(task, given)
         options = task.options(given)
     except DefenderError as failure:
-        result = {"changed": False, **task.refused(args, failure), "failed": True, "msg": str(failure)}
+        result = {"changed": False, "failed": True, "msg": str(failure), **task.refused(args, failure)}
     else:
         for sentence in unknown_variables(environ, task.spec):
             context.reporter.warn(sentence)

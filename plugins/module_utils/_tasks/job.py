@@ -18,6 +18,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.door import
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, duration
+from ansible_collections.secops.defender.plugins.module_utils._words.options import as_list, shown
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
     asked: list[str] = []
     for name in ("machines", "machine", "machine_id", "action_ids", "action_id"):
         named = args.get(name)
-        listed = (
-            named if isinstance(named, list) else [named] if isinstance(named, dict) else str(named or "").split(",")
-        )
+        try:
+            listed = as_list(name, [] if named is None else named)
+        except OptionsError:
+            listed = named if isinstance(named, list) else [named if isinstance(named, str) else shown(named)]
         for each in listed:
             text = each.get("machine_id") or each.get("machine") if isinstance(each, dict) else each
             asked += [str(text).strip()] if str(text or "").strip() else []

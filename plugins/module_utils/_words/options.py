@@ -33,6 +33,8 @@ _LONGEST = 50 * 365 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SEPARATORS = re.compile(r"[,;\r\n]+")
 _PREFIX = "DEFENDER_"
+# What is said of a required option that is missing, where its name alone does not say what is wanted.
+_WHAT_FOR = {"comment": "Say in comment why this is done: it stays with the action, for the audit trail."}
 # The origin of what the task itself says.
 _TASK = "task"
 # What AZURE_CLOUD_ENVIRONMENT says in the Azure collection and in AWX's Azure credential.
@@ -79,18 +81,11 @@ class Given:
         value = self.values[name]
         number = float(value) if isinstance(value, (int, float)) else seconds(self._called(name), value)
         if not 0 < number <= _LONGEST:
+            limit = "above zero" if not number > 0 else "that a clock can count to"
             raise OptionsError(
-                f"{self._called(name)} is {value}.",
-                advice="Give a number above zero, and one that a clock can count to.",
+                f"{self._called(name)} is {value}.", advice=f"Give a number {limit}. Nothing was started."
             )
         return number
-
-    def required_text(self, name: str, advice: str) -> str:
-        """A text that is not blank, without the blanks around it. Raises OptionsError."""
-        text = str(self.values[name] or "").strip()
-        if not text:
-            raise OptionsError(f"{name} is empty.", advice=advice)
-        return text
 
     def _called(self, name: str) -> str:
         """The option as whoever gave it knows it: by the environment variable where it came from one."""
@@ -127,9 +122,17 @@ def read(
                 values[name], origins[name] = _converted(variable, text, option, base), variable
                 break
         if name not in values and option.get("required"):
-            raise OptionsError(f"{called} needs {name}, and it is not given.", advice=f"Give {name}.")
+            raise _missing(name, option, args, called)
         values.setdefault(name, option.get("default"))
     return Given(values, origins, base)
+
+
+def _missing(name: str, option: Option, args: t.Mapping[str, t.Any], called: str) -> OptionsError:
+    blank = any(each in args for each in (name, *option.get("aliases", ())))
+    return OptionsError(
+        f"{called} needs {name}, {'but it is blank' if blank else 'and it is not given'}.",
+        advice=f"{_WHAT_FOR.get(name, f'Give {name}.')} Nothing was started.",
+    )
 
 
 def secret_names(spec: Spec) -> set[str]:

@@ -194,10 +194,17 @@ def test_everything_that_selects_is_known_as_such() -> None:
 
 
 def test_what_is_required_and_not_given() -> None:
-    for args in ({}, {"comment": None}, {"comment": " "}):
+    for args, how in (
+        ({}, "and it is not given"),
+        ({"comment": None}, "but it is blank"),
+        ({"comment": " "}, "but it is blank"),
+    ):
         with pytest.raises(OptionsError) as caught:
             read(args, SPEC, {}, called="secops.defender.test")
-        assert str(caught.value) == "secops.defender.test needs comment, and it is not given. Give comment."
+        assert str(caught.value) == (
+            f"secops.defender.test needs comment, {how}. Say in comment why this is done: it stays with the action, for the "
+            "audit trail. Nothing was started."
+        )
 
 
 # ---- names of options ----

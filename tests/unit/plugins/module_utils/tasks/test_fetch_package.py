@@ -11,21 +11,16 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify
-from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import collect_package, fetch_package
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import (
-    NAMED_RULES,
-    collect_spec,
-    fetch_spec,
-)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
+from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Tenant, options
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
 from simulator import Device
 from simulator.devices import PastAction
 from simulator.packages import package
 
 TWIN = "twin.contoso.com"
 NOBODY = "00000000-0000-4000-8000-000000000000"
-Result = dict[str, t.Any]
 
 
 class Archive:
@@ -39,7 +34,7 @@ class Archive:
     def __call__(self, **given: t.Any) -> Result:
         self.simulator.reset_log()
         given = {"app": "secops-reader", "dest": str(self.dest), **given}
-        result = self.tenant(fetch_package, fetch_spec(), **given)
+        result = self.tenant(TASK, **given)
         assert self.tenant.posts() == [], "something was started"
         return result
 
@@ -95,7 +90,7 @@ def test_by_machine_the_newest_package(archive: Archive) -> None:
 
 def test_an_older_package_than_asked_for(archive: Archive) -> None:
     older, newest = archive.ids("mixed.contoso.com")
-    result = archive(machines=["mixed", "young"], newest_only=True)
+    result = archive(machines=["mixed", "young"])
     assert [row["failed"] for row in result["packages"]] == [True, False]
     error = result["packages"][0]["error"]
     assert error["code"] == "NoPackage" and error["message"].endswith(
@@ -103,7 +98,7 @@ def test_an_older_package_than_asked_for(archive: Archive) -> None:
     )
     assert not list(archive.dest.glob("mixed*"))
     # Asked for the newest that there is, one learns that another is to come.
-    result = archive(machines=["mixed"])
+    result = archive(machines=["mixed"], newest_only=False)
     assert not result["failed"] and result["packages"][0]["action"]["id"] == older
     (line,) = archive.tenant.teller.told("trouble")
     assert f"the newest action {newest} is Pending; the package is of an older one, from " in line
@@ -111,9 +106,7 @@ def test_an_older_package_than_asked_for(archive: Archive) -> None:
 
 def test_the_result_has_the_keys_of_collecting(archive: Archive) -> None:
     fetched = archive(machines=["young", "ghost"])
-    collected = archive.tenant(
-        collect_package, collect_spec(), machines=["young", "ghost"], comment="x", check_mode=True
-    )
+    collected = archive.tenant(COLLECT, machines=["young", "ghost"], comment="x", check_mode=True)
     assert set(fetched) == set(collected)
     assert set(fetched["summary"]) == set(collected["summary"])
     for mine, theirs in zip(fetched["packages"], collected["packages"], strict=True):
@@ -144,14 +137,19 @@ def test_named_twice_is_fetched_once(archive: Archive) -> None:
     assert archive.tenant.calls("package_link") == 1
 
 
-def test_one_of_the_two_must_be_given(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="one of the following is required"):
-        options(fetch_spec(), NAMED_RULES, dest=str(tmp_path))
+def test_one_of_the_two_must_be_given(archive: Archive) -> None:
+    result = archive()
+    assert result["msg"] == (
+        "secops.defender.defender_fetch_package needs one of machines, action_ids, and none is given. Give one of them."
+    )
+    assert archive.simulator.requests == []
 
 
-def test_nothing_named_is_nothing_to_do(archive: Archive) -> None:
-    result = archive(action_ids=[])
+@pytest.mark.parametrize("named", [{"action_ids": []}, {"machines": []}, {"machines": [], "action_ids": "[]"}])
+def test_an_empty_list_selects_nothing_and_says_so(archive: Archive, named: dict[str, t.Any]) -> None:
+    result = archive(**named)
     assert (result["changed"], result["failed"], result["packages"]) == (False, False, [])
+    assert result["msg"] == "An empty list selects nothing: no package was asked for."
 
 
 def test_again_is_unchanged_and_costs_no_link(archive: Archive) -> None:
@@ -197,8 +195,8 @@ def test_what_is_not_ready_says_why_and_the_others_are_fetched(archive: Archive)
     assert result["msg"].startswith("6 packages: 1 verified, 5 failed. Failed: busy (NoPackage)")
 
 
-def test_a_newer_action_that_is_not_ready_hides_no_package(archive: Archive) -> None:
-    result = archive(machines=["mixed"])
+def test_a_newer_action_that_is_not_ready_hides_no_package_where_any_will_do(archive: Archive) -> None:
+    result = archive(machines=["mixed"], newest_only=False)
     assert result["packages"][0]["action"]["id"] == archive.ids("mixed.contoso.com")[0]
 
 
@@ -299,7 +297,9 @@ def test_a_package_that_was_altered_is_not_overwritten(archive: Archive) -> None
 
 def test_the_links_quota_is_kept(archive: Archive, clock: VirtualClock) -> None:
     began = clock.now
-    result = archive(machines=["old", "young", "mixed"], action_ids=archive.ids("old.contoso.com")[:1])
+    result = archive(
+        machines=["old", "young", "mixed"], newest_only=False, action_ids=archive.ids("old.contoso.com")[:1]
+    )
     assert result["summary"]["downloaded"] == 4
     assert archive.simulator.throttled() == {}
     assert clock.now - began >= 60
@@ -308,9 +308,7 @@ def test_the_links_quota_is_kept(archive: Archive, clock: VirtualClock) -> None:
 def test_collecting_and_fetching_share_a_folder(archive: Archive) -> None:
     """What is fetched with no comment is nobody's unfinished request."""
     archive(machines=["young"])
-    collected = archive.tenant(
-        collect_package, collect_spec(), machines=["young"], comment="x", dest=str(archive.dest), reuse_within="1h"
-    )
+    collected = archive.tenant(COLLECT, machines=["young"], comment="x", dest=str(archive.dest), reuse_within="1h")
     assert not collected["failed"] and collected["packages"][0]["request"] == "reused"
     assert not collected["changed"]
     assert verify(archive.dest).findings == []

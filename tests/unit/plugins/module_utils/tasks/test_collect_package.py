@@ -8,18 +8,19 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._service import http as _http
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
-from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims
+from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _packages
+from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     MissingLibrary,
@@ -27,7 +28,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ServiceError,
     from_reply,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine, duration
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     COMMENT,
@@ -38,6 +39,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     WorldApi,
     reply_lost,
 )
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import ask
 from simulator import Device, Simulator
 
 PACKAGE_KEYS = [
@@ -46,11 +48,13 @@ PACKAGE_KEYS = [
     "computer_dns_name",
     "request",
     "status",
+    "age",
     "changed",
     "failed",
     "error",
     "action",
     "package",
+    "report",
 ]
 SUMMARY_KEYS = [
     "requested",
@@ -92,12 +96,8 @@ class Said(Recorder):
     say = detail = http = warn = trouble
 
 
-def _options(**given: Any) -> dict[str, Any]:
-    validation = ArgumentSpecValidator({**connection_spec(), **collect_spec()}).validate(
-        {"machines": ["pc01"], "comment": COMMENT, **given}
-    )
-    assert not validation.error_messages
-    return validation.validated_parameters
+def _args(**given: Any) -> dict[str, Any]:
+    return {"machines": ["pc01"], "comment": COMMENT, **given}
 
 
 @pytest.fixture
@@ -118,6 +118,9 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
     pools: list[VirtualPool] = []
 
     class Connection:
+        tokens = SimpleNamespace(claims=lambda: Claims.of(""))
+        where = SimpleNamespace(api_url="https://api.example")
+
         def __init__(self, settings: Any, reporter: Any, secrets: Secrets, clock: Any) -> None:
             pass
 
@@ -127,14 +130,13 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
         def check_lifetime(self, work: float) -> None:
             pass
 
-    monkeypatch.setattr(_tasks, "Connection", Connection)
-    monkeypatch.setattr(_tasks, "ThreadPoolExecutor", lambda max_workers: pools[-1])
+    monkeypatch.setattr(_packages, "Connection", Connection)
+    monkeypatch.setattr(_packages, "ThreadPoolExecutor", lambda max_workers: pools[-1])
 
     def run(check_mode: bool = False, **given: Any) -> dict[str, Any]:
         world.clock.restart()
-        options = _options(**given)
-        pools.append(VirtualPool(world.clock, options["downloads"] + 6))
-        result = _tasks.collect_package(options, check_mode, said, Secrets(), world.clock)
+        pools.append(VirtualPool(world.clock, given.get("downloads", 4) + 6))
+        result = ask(TASK, _args(**given), check_mode, said, clock=world.clock)
         _check_shape(result, given.get("machines", ["pc01"]))
         return result
 
@@ -143,7 +145,7 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
 
 def _check_shape(result: dict[str, Any], machines: list[str]) -> None:
     """The same keys whatever happened, and one entry for each machine as it was named."""
-    assert list(result) == ["changed", "failed", "msg", "summary", "packages", "report"]
+    assert list(result) == ["changed", "failed", "msg", "summary", "packages", "report", "reports"]
     assert list(result["summary"]) == SUMMARY_KEYS
     assert set(result["summary"]["plan"]) == {"starts", "links", "seconds"}
     assert [package["machine"] for package in result["packages"]] == machines
@@ -232,7 +234,11 @@ def test_many_failures_are_named_up_to_ten(collect: Collect, world: World) -> No
     names = [f"no{number:02d}" for number in range(13)]
     result = collect(machines=[*names, "pc01"])
     listed = ", ".join(f"{name} (MachineNotFound)" for name in names[:10])
-    assert result["msg"] == f"14 devices: 1 started, 13 failed. Failed: {listed} and 3 more."
+    # All have the same advice: it is not buried.
+    assert result["msg"] == (
+        f"14 devices: 1 started, 13 failed. Failed: {listed} and 3 more. Check the spelling, that the device is "
+        "onboarded, and that the app may see it."
+    )
     assert result["packages"][13]["request"] == "started"
 
 
@@ -304,7 +310,7 @@ def test_a_token_that_ends_before_the_work_is_refused_before_the_start(
         works.append(work)
         raise AuthError("The access token ends too soon.", code="TokenTooShort")
 
-    monkeypatch.setattr(_tasks.Connection, "check_lifetime", too_short)
+    monkeypatch.setattr(_packages.Connection, "check_lifetime", too_short)
     world.know(*[f"ws{number}" for number in range(250)])
     result = collect(machines=[f"ws{number}" for number in range(250)])
     assert works == [pytest.approx(120.0, abs=1)]
@@ -394,7 +400,8 @@ _BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "comment",
         {"comment": "  "},
-        "comment is empty. Say why the package is collected: it stays with the action, for the audit trail.",
+        "secops.defender.defender_collect_package needs comment, but it is blank. Say in comment why this is done: it stays with "
+        "the action, for the audit trail. Nothing was started.",
     ),
     (
         "device ID",
@@ -403,8 +410,8 @@ _BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "several",
-        {"machines": ["", "1.2.3.999", "pc01"]},
-        "Malformed in machines: '' is no device name; '1.2.3.999' looks like an IP address but is none. ",
+        {"machines": ["a/b", "1.2.3.999", "pc01"]},
+        "Malformed in machines: 'a/b' is no device name; '1.2.3.999' looks like an IP address but is none. ",
     ),
     (
         "too many",
@@ -415,12 +422,16 @@ _BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "duration",
         {"reuse_within": "4 weeks"},
-        "reuse_within is '4 weeks'. Give seconds, or a number with s, m, h or d, such as 4h or 90m.",
+        "reuse_within is '4 weeks'. Give seconds, or a number with s, m, h or d, such as 4h or 90m. Nothing was started.",
     ),
-    ("wait_timeout", {"wait_timeout": 0}, "wait_timeout is 0. Give a number above zero."),
-    ("poll_interval", {"poll_interval": -1}, "poll_interval is -1. Give a number above zero."),
-    ("downloads", {"downloads": 0}, "downloads is 0. Give a number above zero."),
-    ("timeout", {"timeout": 0}, "timeout is 0. Give a number above zero."),
+    ("wait_timeout", {"wait_timeout": 0}, "wait_timeout is 0. Give a number above zero. Nothing was started."),
+    (
+        "poll_interval",
+        {"poll_interval": -1},
+        "poll_interval is '-1'. Give seconds, or a number with s, m, h or d, such as 4h or 90m. ",
+    ),
+    ("downloads", {"downloads": 0}, "downloads is 0. Give a number above zero. Nothing was started."),
+    ("timeout", {"timeout": 0}, "timeout is 0. Give a number above zero. Nothing was started."),
     (
         "quota class",
         {"quotas": {"links": ["2/60"]}},
@@ -483,9 +494,9 @@ def test_bad_options_are_refused_before_anything_is_sent(
     monkeypatch.setattr(_http.Http, "send", send)
     (tmp_path / "file").write_text("")
     given = {key: value.replace("{tmp}", str(tmp_path)) if key == "dest" else value for key, value in given.items()}
-    options = _options(**{**_APP, **given})
-    result = _tasks.collect_package(options, check_mode, said, Secrets(), world.clock)
-    _check_shape(result, options["machines"])
+    args = _args(**{**_APP, **given})
+    result = ask(TASK, args, check_mode, said, clock=world.clock)
+    _check_shape(result, args["machines"])
     expected = sentence.replace("{tmp}", str(tmp_path))
     assert result["msg"] == expected or (expected.endswith(" ") and result["msg"].startswith(expected))
     assert result["failed"] and not result["changed"]
@@ -499,15 +510,16 @@ def test_an_unusable_certificate_is_refused_before_anything_is_sent(
 ) -> None:
     monkeypatch.setattr(_http.Http, "send", None)
     path = _certificate(tmp_path, "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n")
-    options = _options(**{**_APP, "client_secret": None, "certificate_path": path})
-    result = _tasks.collect_package(options, False, said, Secrets(), world.clock)
+    result = ask(
+        TASK, _args(**{**_APP, "client_secret": None, "certificate_path": path}), teller=said, clock=world.clock
+    )
     assert result["msg"].startswith(f"certificate_path {path} holds no usable certificate and key: ")
     assert "nonsense" not in json.dumps(result)
 
 
 def test_a_missing_library_is_a_result(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "requests", None)
-    result = _tasks.collect_package(_options(**_APP), False, said, Secrets(), world.clock)
+    result = ask(TASK, _args(**_APP), teller=said, clock=world.clock)
     _check_shape(result, ["pc01"])
     assert result["packages"][0]["error"]["code"] == MissingLibrary.default_code
     assert "requests" in result["msg"]
@@ -579,7 +591,7 @@ def test_no_secret_is_in_a_result_a_line_or_a_file(
                 if isinstance(value, str)
             }
             sim.add_fault(**{**fault, **told})
-        options = _options(
+        args = _args(
             machines=["pc01"],
             tenant=sim.tenant,
             client_id=sim.client_id,
@@ -595,7 +607,7 @@ def test_no_secret_is_in_a_result_a_line_or_a_file(
         )
         secrets = Secrets()
         said = Said(Clock())
-        result = _tasks.collect_package(options, False, said, secrets)
+        result = ask(TASK, args, teller=said, secrets=secrets)
         _check_shape(result, ["pc01"])
         assert result["failed"] is (trouble != "nothing")
         written = "".join(path.read_text("latin-1") for path in (tmp_path / "evidence").rglob("*") if path.is_file())
@@ -626,12 +638,12 @@ class Clock:
     ],
 )
 def test_a_duration_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
-    assert _tasks.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @given(st.floats(0, 1e7))
 def test_a_duration_is_never_said_shorter_than_it_is(seconds: float) -> None:
-    text = _tasks.duration(seconds).split()
+    text = duration(seconds).split()
     said = sum(
         float(number) * {"s": 1, "min": 60, "h": 3600}[unit] for number, unit in zip(text[::2], text[1::2], strict=True)
     )

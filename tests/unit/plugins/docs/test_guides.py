@@ -15,9 +15,8 @@ import yaml
 from ansible_collections.secops.defender.plugins.module_utils._fleet.failures import OUTCOMES
 from ansible_collections.secops.defender.plugins.module_utils._service import sources as _sources
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import CLOUDS, DEFENDER_APP_ID, REGIONS
-from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import SIGN_IN_ADVICE
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words import errors as _errors
 
 TOP = pathlib.Path(_errors.__file__).parents[3]

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.common.text.converters import to_bytes
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import collect_spec
 from ansible_collections.secops.defender.plugins.modules import defender_collect_package
 from simulator import Device, Simulator
 
@@ -99,6 +97,8 @@ def test_a_failure_is_one(sim: Simulator, monkeypatch: pytest.MonkeyPatch, capsy
         ({"machines": None}, "machines"),
         ({"on_ambiguous": "any"}, "on_ambiguous"),
         ({"downloads": "many"}, "downloads"),
+        ({"coment": "x"}, "Did you mean comment?"),
+        ({"machine": "pc02"}, "machines and machine are two names of one option, and both are given."),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(
@@ -114,21 +114,3 @@ def test_arguments_that_do_not_fit_are_refused(
     assert (code, result["failed"]) == (1, True)
     assert said in result["msg"]
     assert sim.client_secret not in everything
-
-
-def test_the_documentation_names_the_options_and_their_defaults() -> None:
-    documented = yaml.safe_load(defender_collect_package.DOCUMENTATION)["options"]
-    spec = collect_spec()
-    assert set(documented) == set(spec)
-    for name, option in spec.items():
-        assert str(documented[name].get("default")) == str(option.get("default")), name
-        assert documented[name].get("required", False) == option.get("required", False)
-        assert documented[name].get("choices") == option.get("choices")
-
-
-def test_the_documentation_names_what_is_returned() -> None:
-    returned = yaml.safe_load(defender_collect_package.RETURN)
-    package = returned["packages"]["contains"]
-    assert {"machine", "machine_id", "request", "status", "failed", "error", "action", "package"} <= set(package)
-    assert set(package["error"]["contains"]) == {"code", "message", "advice", "tracking_id"}
-    assert set(package["package"]["contains"]) == {"path", "size", "sha256", "downloaded"}

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import typing as t
+from contextlib import contextmanager
+from urllib.parse import unquote
 
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Spec
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Spec, as_list
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
@@ -39,7 +42,8 @@ class DefenderAction(ActionBase):
         environ = task_environment(self, secrets)
         reporter = DisplayReporter(Display(), secrets, launched_by=launched_by(task_vars or {}))
         context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename)
-        result.update(open_door(self.TASK, self._task.args, environ, base, context))
+        with surroundings(environ):
+            result.update(open_door(self.TASK, self._task.args, environ, base, context))
         reporter.end(result["msg"])
         return result
 
@@ -49,33 +53,74 @@ def task_environment(action: ActionBase, secrets: Secrets) -> dict[str, str]:
 
     Core does not hand it to action plugins (ansible issues 40630 and 26312). Its values may be secrets, so they are scrubbed.
     """
+    given = action._task.environment or ()
     added: dict[str, str] = {}
-    for each in action._task.environment or ():
+    for each in given if isinstance(given, (list, tuple)) else [given]:
         templated = action._templar.template(each)
         if isinstance(templated, dict):
-            added.update({str(name): str(value) for name, value in templated.items()})
-    secrets.add(*(value for name, value in added.items() if _may_be_secret(name)))
+            added.update({str(name): "" if value is None else str(value) for name, value in templated.items()})
+    secrets.add(*(text for name, value in added.items() for text in _secrets_of(name.upper(), value)))
     return {**os.environ, **added}
 
 
-def _may_be_secret(name: str) -> bool:
-    return any(word in name.upper() for word in ("SECRET", "PASSWORD", "TOKEN", "PROXY"))
+def _secrets_of(name: str, value: str) -> list[str]:
+    """What of an environment variable is a secret, by its name: the whole, a proxy's password, or nothing."""
+    if name.endswith("_PROXY"):
+        password = value.rpartition("@")[0].rpartition("//")[2].partition(":")[2]
+        return [password, unquote(password)] if password else []
+    if name.endswith(("_FILE", "_PATH", "_DIR", "_URL")):
+        return []
+    return [value] if any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "KEY")) else []
+
+
+@contextmanager
+def surroundings(environ: t.Mapping[str, str]) -> t.Iterator[None]:
+    """This process with another environment: what is found out at a distance, such as proxies, is read from there.
+
+    A worker is a process of its own for one task, so nobody else sees it.
+    """
+    before = dict(os.environ)
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        for name in environ.keys() - before.keys():
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def with_whole_paths(args: t.Mapping[str, t.Any], spec: Spec, base: str) -> dict[str, t.Any]:
-    """Arguments whose relative paths are below the playbook's folder, as M(ansible.builtin.fetch) has it."""
-    paths = {
-        each
-        for name, option in spec.items()
-        if option.get("type") == "path"
-        for each in (name, *option.get("aliases", ()))
-    }
-    return {
-        name: os.path.join(base, value)
-        if name in paths and isinstance(value, str) and value.strip() and not value.startswith(("~", "$"))
-        else value
-        for name, value in args.items()
-    }
+    """Arguments whose relative paths are below the playbook's folder, as M(ansible.builtin.fetch) has it.
+
+    So are those in the mappings of a list: a request of C(machines) may have a C(dest) of its own.
+    """
+    names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
+
+    def whole(name: str, value: t.Any) -> t.Any:
+        kind = spec[names[name]].get("type") if name in names else None
+        if kind == "path":
+            return _whole_path(value, base)
+        if kind != "list" or not value:
+            return value
+        try:
+            elements = as_list(name, value)
+        except OptionsError:
+            # The module says what is wrong with it.
+            return value
+        return [
+            {key: _whole_path(each, base) if key == "dest" else each for key, each in element.items()}
+            if isinstance(element, dict)
+            else element
+            for element in elements
+        ]
+
+    return {name: whole(name, value) for name, value in args.items()}
+
+
+def _whole_path(value: t.Any, base: str) -> t.Any:
+    if not isinstance(value, str) or not value.strip() or value.startswith(("~", "$")):
+        return value
+    return os.path.join(base, value)
 
 
 def launched_by(variables: t.Mapping[str, t.Any]) -> dict[str, str]:

@@ -77,9 +77,11 @@ extends_documentation_fragment:
   - secops.defender.connection
   - secops.defender.connection.plugins
 notes:
-  - The options for credentials and connection, O(auth_source) to O(quota_dir), may hold Jinja, for example
-    C({{ lookup('ansible.builtin.file', '/run/secrets/defender') }}); the other options may not, apart from the expressions that
-    they consist of. Values from environment variables are taken as they are.
+  - The options for credentials and connection, O(auth_source) to O(quota_dir), and O(filter) and O(tag) may hold Jinja, for
+    example C({{ lookup('ansible.builtin.file', '/run/secrets/defender') }}); the other options may not, apart from the
+    expressions that they consist of. Values from environment variables are taken as they are.
+  - A blank or null O(filter) or O(tag) is refused, since it could mean every device as well as none. An option for credentials
+    or connection that is blank counts as unset.
   - Each variable is a property of the API's machine resource with its name in snake_case. V(defender_machine_id) is the same as
     V(defender_id). V(defender_machine_tags) and V(defender_ip_addresses) are always lists.
   - Every text of the service that could be a template is marked unsafe, so Jinja in the name of a device stays text.

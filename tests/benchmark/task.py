@@ -6,22 +6,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
-from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
-from ansible_collections.secops.defender.plugins.module_utils._words import options as _spec
+from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, fetch_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, open_door
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
-_MODULES = {
-    "collect": (_spec.collect_spec, _tasks.collect_package),
-    "fetch": (_spec.fetch_spec, _tasks.fetch_package),
-}
+_MODULES = {"collect": collect_package.TASK, "fetch": fetch_package.TASK}
 
 
 class Silent:
@@ -35,14 +31,10 @@ class Silent:
 
 def main() -> int:
     module, given, result_path = sys.argv[1:]
-    spec, task = _MODULES[module]
     options = json.loads(Path(given).read_text(encoding="utf-8"))
-    validated = ArgumentSpecValidator({**_spec.connection_spec(), **spec()}).validate(options)
-    if validated.error_messages:
-        print("\n".join(validated.error_messages), file=sys.stderr)
-        return 1
     began = time.monotonic()
-    result = task(validated.validated_parameters, False, t.cast(t.Any, Silent()), Secrets())
+    context = Context(False, t.cast(t.Any, Silent()), Secrets(), "here")
+    result = open_door(_MODULES[module], options, os.environ, None, context)
     seconds = time.monotonic() - began
     stored = sum(package["package"] is not None for package in result["packages"])
     told = {"seconds": seconds, "stored": stored, "msg": result["msg"], "failed": result["failed"]}

@@ -17,11 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
-from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
+from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, open_door
 from ansible_collections.secops.defender.plugins.module_utils._words import clock as _clock
-from ansible_collections.secops.defender.plugins.module_utils._words import options as _spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 if t.TYPE_CHECKING:
@@ -86,11 +84,11 @@ def collect(facts: Facts, names: list[str], dest: Path, breaks: Break | None) ->
         "quota_dir": str(facts.work / "quota"),
         "quotas": {"default": ["100/0.1", "1500/6"], "package_link": ["2/0.1", "120/6"]},
     }
-    validated = ArgumentSpecValidator({**_spec.connection_spec(), **_spec.collect_spec()}).validate(options)
     clock = Hasty()
     if breaks:
         breaks.install(clock)
-    result = _tasks.collect_package(validated.validated_parameters, False, t.cast(t.Any, Silent()), Secrets(), clock)
+    context = Context(False, t.cast(t.Any, Silent()), Secrets(), "here", clock)
+    result = open_door(TASK, options, {}, None, context)
     failed = tuple(package["machine"] for package in result["packages"] if package["package"] is None)
     return Outcome(not result["failed"] and not failed, has_ended(dest), failed, message=result["msg"])
 

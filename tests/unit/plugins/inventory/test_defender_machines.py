@@ -22,7 +22,7 @@ from ansible.utils.display import Display
 from ansible_collections.secops.defender.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.secops.defender.plugins.inventory import defender_machines
 from ansible_collections.secops.defender.plugins.module_utils._service import api as _api
-from ansible_collections.secops.defender.plugins.module_utils._tasks.specs import connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import clean_name, unique_names
 from simulator import Device, Simulator
@@ -664,8 +664,34 @@ def test_jinja_in_credentials(
         assert len(names(files.load(client_secret="{{ mine }}"))) == 2
 
 
-def test_jinja_elsewhere_stays_text(tenant: Simulator, files: t.Any) -> None:
-    assert names(files.load(tag="{{ 'tier0' }}")) == []
+def test_jinja_in_what_selects(tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAG", " tier0 ")
+    assert names(files.load(tag="{{ lookup('ansible.builtin.env', 'TAG') }}")) == ["pc1.contoso.com"]
+    assert names(files.load(filter="osPlatform eq '{{ 'mac' ~ 'OS' }}'")) == ["pc2.contoso.com"]
+
+
+@pytest.mark.parametrize("blank", ["", "  ", None, "{{ '' }}", "{{ lookup('ansible.builtin.env', 'NOT_SET') }}"])
+@pytest.mark.parametrize("option", ["tag", "filter"])
+def test_a_blank_selector_is_refused(option: str, blank: str | None, tenant: Simulator, files: t.Any) -> None:
+    """It would mean every device of the tenant, or none, and nobody would learn which was meant."""
+    inventory = InventoryData()
+    with pytest.raises(AnsibleError, match=f"{option} is (blank|null), which could mean nothing as well as everything"):
+        files.read(files.write(**{option: blank}), inventory)
+    assert names(inventory) == [] and tenant.requests == []
+
+
+def test_a_tag_that_no_device_has_is_said(tenant: Simulator, files: t.Any, capfd: pytest.CaptureFixture[str]) -> None:
+    assert names(files.load(tag="teir0")) == []
+    assert "No device has the tag teir0, so the inventory has no hosts." in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_variable_that_nobody_reads_is_warned_of(
+    tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEFENDER_TENANT_ID", "b")
+    files.load()
+    told = " ".join(capfd.readouterr().err.split())
+    assert "DEFENDER_TENANT_ID is not read by anything. Did you mean DEFENDER_TENANT?" in told
 
 
 def test_vault(tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -701,7 +727,7 @@ def test_secret_that_is_no_template(value: str, leaks: str, tenant: Simulator, f
         ({"client_id": "00000000-0000-0000-0000-000000000000"}, "AADSTS700016.*Check client_id and tenant"),
         ({"tenant": "elsewhere.onmicrosoft.com"}, "AADSTS90002.*Check tenant"),
         ({"auth_source": "certificate"}, "needs tenant, client_id, certificate_path; missing: certificate_path"),
-        ({"auth_source": "magic"}, "value of auth_source must be one of"),
+        ({"auth_source": "magic"}, "auth_source is 'magic'. Give one of auto, access_token"),
         ({"cloud": "gcc", "region": "eu"}, "region eu does not exist in the cloud gcc"),
         ({"timeout": 0}, "timeout is 0"),
         ({"timeout": "soon"}, "timeout"),

@@ -18,6 +18,7 @@ class Phase(Enum):
     """Where a device is on its way from its request to its package; see run.py."""
 
     START = "start"
+    CLAIMED = "claimed"
     STARTING = "starting"
     LOOKING = "looking"
     WAITING = "waiting"
@@ -65,13 +66,15 @@ class Pace:
     """What is the same for all devices of a fleet. Times in seconds.
 
     wait: for actions to finish (a device with a folder waits in any case). resume_within: how old what an interrupted run
-    has begun may be to be picked up; 0: nothing is. downloads: at a time.
+    has begun may be to be picked up; 0: nothing is. downloads: at a time. task: what the retries of one task have in common,
+    as the log's C(run_started) has it; what an earlier try has stored is picked up.
     """
 
     wait: bool = False
     poll_interval: float = 15.0
     downloads: int = 4
     resume_within: float = 86400.0
+    task: str | None = None
 
 
 @dataclass(eq=False)
@@ -91,13 +94,23 @@ class Device:
     wrote: bool = False
     followed: bool = False
     posted: float = 0.0
+    # Another run of the folder is at the same request; since when this one waits for it, monotonic.
+    claimed: bool = False
+    claimed_since: float | None = None
+    # Its action was named, or is the only one that may be taken: no other is started for it.
+    chosen: bool = False
+    # The id in the reply to this fleet's own start: nothing else is ever cancelled.
+    own_action: str | None = None
     known_actions: frozenset[str] = frozenset()
     refused: AlreadyRunning | None = None
     reply_lost: bool = False
     looks: int = 0
     look_until: float = 0.0
     starts: int = 0
+    # Its action had succeeded already when it became known.
+    ready_at_once: bool = False
     fetches: int = 0
+    broken_sha256: str | None = None
     unseen_since: float | None = None
     # Wall clock: when its action was known to this run, when its package was ready, and when the run was done with it.
     accepted: float = 0.0

@@ -61,19 +61,23 @@ def ended_badly(device: Device, action: Action) -> ActionError:
     return ActionError(f"The collection on {device.label} {said}.", code=action.status, advice=advice)
 
 
-def no_package(device: Device, newest: Action | None) -> ActionError:
-    """There is nothing to fetch. newest: the device's newest collection, if any is known."""
+def no_package(device: Device, newest: Action | None, ready: Action | None) -> ActionError:
+    """There is nothing to fetch.
+
+    newest: the device's newest collection, if any is known. ready: an older one that has a package, which is not taken
+    because the newest decides.
+    """
+    advice = "Wait until a running collection has ended, or collect with secops.defender.defender_collect_package."
     if newest is None:
         state = "no collection is known"
     elif newest.status == SUCCEEDED:
         state = f"the newest is from {newest.updated}, older than max_age"
     else:
-        state = f"the newest action {newest.id} is {newest.status}"
-    return ActionError(
-        f"There is no package of {device.label} to fetch: {state}.",
-        code="NoPackage",
-        advice="Wait until a running collection has ended, or collect with secops.defender.defender_collect_package.",
-    )
+        state = f"the newest action {newest.id} of {newest.created} is {newest.status}"
+        if ready:
+            state += f", and the package of {ready.id} is older, from {ready.updated}"
+            advice += " With newest_only: false the older package is fetched."
+    return ActionError(f"There is no package of {device.label} to fetch: {state}.", code="NoPackage", advice=advice)
 
 
 def not_finished(device: Device, action: Action, trouble: str) -> ActionError:
@@ -95,7 +99,45 @@ def start_unconfirmed(device: Device) -> ActionError:
     )
 
 
-def gone(device: Device, failure: NotFound) -> ActionError:
+def started_elsewhere(device: Device) -> ActionError:
+    """Another run of the folder has announced the same start, and nothing comes of it."""
+    return ActionError(
+        f"Another run with the same dest and comment is about to start the collection on {device.label}, but no action came of it.",
+        code="StartedElsewhere",
+        advice="Nothing was started here, so that it is not done twice. Run again when the other run has ended.",
+    )
+
+
+def wrong_machine(device: Device, action: Action) -> ActionError:
+    """The service has answered a start with an action of another machine."""
+    return ActionError(
+        f"The start on {device.label} ({device.machine.id}) was answered with the action {action.id} of another machine, "
+        f"{action.dns_name or 'unnamed'} ({action.machine_id}).",
+        code="WrongMachine",
+        advice="It was not followed. Look at both devices in the Defender portal: their records may have been merged.",
+    )
+
+
+def expired(device: Device, action: Action) -> ActionError:
+    """The package is not kept any more."""
+    return ActionError(
+        f"The package of {device.label} is no longer kept by the service: action {action.id} succeeded on {action.updated}.",
+        code="PackageExpired",
+        advice="Collect anew with secops.defender.defender_collect_package.",
+    )
+
+
+def broken_twice(failure: DefenderError) -> DefenderError:
+    """The second copy has the same bytes."""
+    return DefenderError(
+        f"{failure.message} A second copy was the same.",
+        code=failure.code,
+        advice="Collect anew: the package is damaged at the service.",
+        tracking_id=failure.tracking_id,
+    )
+
+
+def gone(device: Device, failure: DefenderError) -> ActionError:
     """The service does not know the action any more."""
     return ActionError(
         f"The collection on {device.label} is gone. {failure.message}",

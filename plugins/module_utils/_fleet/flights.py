@@ -13,6 +13,7 @@ from functools import partial
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
 
 T = t.TypeVar("T")
+P = t.ParamSpec("P")
 Land = t.Callable[["Future[t.Any]"], None]
 
 
@@ -30,7 +31,7 @@ class Flights:
     def __init__(self, pool: Executor, scrub: t.Callable[[str], str], expected: tuple[type[Exception], ...]) -> None:
         self._pool = pool
         self._scrub = scrub
-        self._expected: tuple[type[Exception], ...] = (DefenderError, *expected)
+        self._expected = expected
         self._pending: dict[Future[t.Any], Land] = {}
         self._asides: deque[tuple[Land, t.Callable[..., t.Any], tuple[t.Any, ...]]] = deque()
         self._aside = False
@@ -41,7 +42,7 @@ class Flights:
 
     def send(self, land: Land, call: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> None:
         """land: called with the call's outcome, by land()."""
-        self._pending[self._pool.submit(partial(self._guarded, call), *args, **kwargs)] = land
+        self._pending[self._pool.submit(guarded(call, self._scrub, *self._expected), *args, **kwargs)] = land
 
     def send_aside(self, land: Land, call: t.Callable[..., t.Any], *args: t.Any) -> None:
         """For calls that many devices can need at the same moment: one at a time, so that they leave the pool to the others."""
@@ -64,16 +65,26 @@ class Flights:
         land(flight)
         self._send_next_aside()
 
-    def _guarded(self, call: t.Callable[..., T], *args: t.Any, **kwargs: t.Any) -> T:
+
+def guarded(call: t.Callable[P, T], scrub: t.Callable[[str], str], *expected: type[Exception]) -> t.Callable[P, T]:
+    """The same call; what it raises that nobody foresaw becomes an UnexpectedError. expected: besides DefenderError."""
+
+    def made(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except self._expected:
+        except (DefenderError, *expected):
             raise
         except Exception as failure:
-            # The text may be anything, a link of the service included.
-            said = self._scrub(f"{type(failure).__name__}: {failure}")[:500].rstrip(".")
-            raise UnexpectedError(
-                f"Something unexpected went wrong: {said}.",
-                code="UnexpectedError",
-                advice="Report it as a bug of this collection, with this message. Running again takes the device up where it was.",
-            ) from failure
+            raise _unexpected(failure, scrub) from failure
+
+    return made
+
+
+def _unexpected(failure: Exception, scrub: t.Callable[[str], str]) -> UnexpectedError:
+    """The error for an exception that nobody foresaw. Its text may be anything, a link of the service included."""
+    said = scrub(f"{type(failure).__name__}: {failure}")[:500].rstrip(".")
+    return UnexpectedError(
+        f"Something unexpected went wrong: {said}.",
+        code="UnexpectedError",
+        advice="Report it as a bug of this collection, with this message. Running again takes the device up where it was.",
+    )

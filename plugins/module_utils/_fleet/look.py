@@ -3,13 +3,50 @@
 
 """The first look: what runs, what can be reused, what an interrupted run left, and what a run would do about it.
 
-Nothing here changes anything, neither at the service nor in a folder.
+Nothing here changes anything, neither at the service nor in a folder. What happens to a device is decided by C(decide) alone, by
+this table; the first row that fits holds. A test reads it.
+
+    log         run          age    action                     what happens
+    ----------  -----------  -----  -------------------------  ---------------
+    none        -            -      -                          anew
+    failed      *            *      *                          anew
+    reused      *            *      *                          anew
+    stored      alive        *      *                          anew
+    stored      ended        *      *                          anew
+    open        alive        *      gone                       wait
+    open        alive        *      *                          already_running
+    *           interrupted  old    *                          anew
+    *           interrupted  young  gone                       anew
+    *           interrupted  young  stale                      anew
+    *           interrupted  young  *                          resumed
+
+    anew, by the newest actions of the device   what happens
+    ------------------------------------------  ---------------
+    running                                     already_running
+    package                                     reused
+    unknown                                     start
+    none                                        start
+
+log: what the folder's log says of the request, that is of device and comment. open: begun, and neither stored nor failed.
+    stored: its package is recorded. failed: it has ended without one. reused: it only took a package that was there.
+run: what became of the run that was at it. alive: it goes on. interrupted: it has no end and its master is gone, it gave up, it
+    left some device unfinished, or it was an earlier try of this very task. ended: none of these; the request is closed.
+age: whether the request is older than resume_within.
+action: what the service says of the request's action. gone: there is none, or none any more. stale: it has succeeded, longer
+    ago than reuse_within, which is set. Otherwise pending, unknown (a status word that nobody knows), fresh (succeeded) or bad.
+    Where the request went out but its reply did not come back, it is the action that fits it by comment and time.
+running: Pending or InProgress. package: reuse_within is set, and a package is not older. unknown: what is not final may run or
+    not, so the start is asked for, and the service decides.
+wait: another run is about to start it. That one's action is followed as soon as it is known (already_running).
 """
 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence import history as past
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import (
     Device,
     Observer,
@@ -17,12 +54,24 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.device impo
     Phase,
     Plan,
     Request,
+    Wish,
 )
-from ansible_collections.secops.defender.plugins.module_utils._fleet.failures import ended_badly, no_package
+from ansible_collections.secops.defender.plugins.module_utils._fleet.failures import (
+    concerns_all,
+    ended_badly,
+    no_package,
+)
+from ansible_collections.secops.defender.plugins.module_utils._fleet.flights import guarded
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import COLLECT, PACKAGE_LINK, Budget
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, NotFound
-from ansible_collections.secops.defender.plugins.module_utils._words.models import FINAL, SUCCEEDED, Action
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, NetworkError, NotFound
+from ansible_collections.secops.defender.plugins.module_utils._words.models import (
+    FINAL,
+    IN_PROGRESS,
+    PENDING,
+    SUCCEEDED,
+    Action,
+)
 
 # How far back actions are looked for: one that its device does not take up ends as TimeOut after a little over three days.
 LOOK_BACK = 4 * 86400.0
@@ -30,57 +79,173 @@ LOOK_BACK = 4 * 86400.0
 SKEW = 300.0
 
 
+# ---- the decision ----
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the folder's log says of a request, and the service of its action.
+
+    age: seconds since it was made. action: None where the service has none (any more).
+    """
+
+    alive: bool = False
+    interrupted: bool = False
+    stored: bool = False
+    failed: bool = False
+    reused: bool = False
+    age: float = 0.0
+    action: Action | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done. request: None where a collection is to be started, unless another run is about to (claimed)."""
+
+    request: Request | None = None
+    action: Action | None = None
+    claimed: bool = False
+
+
+def decide(begun: Begun | None, actions: t.Sequence[Action], wish: Wish, resume_within: float, now: float) -> Decision:
+    """See the table. actions: the device's, newest first. now: seconds since 1970."""
+    if begun and not (begun.failed or begun.reused):
+        if begun.alive and not begun.stored:
+            return Decision(Request.ALREADY_RUNNING, begun.action) if begun.action else Decision(claimed=True)
+        in_time = resume_within > 0 and begun.age <= resume_within
+        if begun.interrupted and not begun.alive and in_time and begun.action and not _stale(begun.action, wish, now):
+            return Decision(Request.RESUMED, begun.action)
+    for action in actions:
+        if action.status in (PENDING, IN_PROGRESS):
+            return Decision(Request.ALREADY_RUNNING, action)
+    packages = [action for action in actions if action.status == SUCCEEDED and _reusable(action, wish, now)]
+    if packages:
+        return Decision(Request.REUSED, max(packages, key=lambda each: each.updated_at))
+    return Decision()
+
+
+def _stale(action: Action, wish: Wish, now: float) -> bool:
+    return action.status == SUCCEEDED and 0 < wish.reuse_within < now - action.updated_at
+
+
+def _reusable(action: Action, wish: Wish, now: float) -> bool:
+    since = now - wish.reuse_within
+    # The list goes back so far, and check mode must say the same.
+    return wish.reuse_within > 0 and action.updated_at >= since and action.created_at >= since - LOOK_BACK
+
+
+# ---- what it is decided by ----
+
+
+class _Log:
+    """One folder's log, as far as it is decided by. task: see Pace."""
+
+    def __init__(self, folder: Folder, task: str | None) -> None:
+        self.own_run = folder.custody.run
+        self.history = folder.custody.refresh()
+        self._task = task
+        # Runs that left a device unfinished, which no later one has brought to its end.
+        self._unfinished = {each.run for each in self.history.open_requests() if not each.overtaken}
+
+    def request(self, device: Device) -> past.Request | None:
+        """The request that counts: that of a living run, else the latest."""
+        key = device.machine.id, device.wish.comment
+        living = [
+            each
+            for each in self.history.begun(*key)
+            if each.run_state is past.RunState.ALIVE and each.run != self.own_run
+        ]
+        return living[-1] if living else self.history.request(*key)
+
+    def begun(self, request: past.Request, action: Action | None, now: float) -> Begun:
+        alive = request.run_state is past.RunState.ALIVE
+        given_up = request.run_state in (past.RunState.GONE, past.RunState.ABORTED)
+        return Begun(
+            alive=alive,
+            interrupted=not alive and (given_up or request.run in self._unfinished or self._is_retried(request.run)),
+            stored=request.stored,
+            failed=request.failed is not None,
+            reused=request.word == Request.REUSED.value,
+            age=max(0.0, now - request.requested),
+            action=action,
+        )
+
+    def _is_retried(self, run: str) -> bool:
+        facts = self.history.runs.get(run)
+        return self._task is not None and getattr(facts, "task", None) == self._task
+
+    def action_of(self, api: Api, request: past.Request, actions: t.Sequence[Action]) -> Action | None:
+        """The request's action. Raises what the call raises that asks for one which is not listed."""
+        if request.action_id is None:
+            return self._unanswered(request, actions)
+        listed = next((action for action in actions if action.id == request.action_id), None)
+        if listed or request.failed is not None or request.word == Request.REUSED.value:
+            return listed
+        try:
+            return guarded(api.action, api.scrub)(request.action_id)
+        except NotFound:
+            return None
+
+    def _unanswered(self, request: past.Request, actions: t.Sequence[Action]) -> Action | None:
+        """The request went out, but its reply did not come back.
+
+        The action, if one was made, is its own by its comment, unless it came of an earlier request; of several, the one
+        that was made nearest to it.
+        """
+        earlier = self.history.known_actions
+        fitting = [
+            action
+            for action in actions
+            if (action.comment or "").strip() == request.comment
+            and action.created_at >= request.requested - SKEW
+            and earlier.get(action.id, request.known) >= request.known
+        ]
+        return min(fitting, key=lambda each: abs(each.created_at - request.requested), default=None)
+
+
 def look(api: Api, devices: t.Sequence[Device], pace: Pace, all_ages: bool = False) -> None:
     """Decide for each device what is to be done.
 
     all_ages: look for running collections however old they are (check mode). A run need not: the service refuses to start
-    a second one, and then it is looked for. Raises what the list call raises: nothing has been started then.
+    a second one, and then it is looked for. Raises what the calls raise: nothing has been started then.
     """
     now = api.session.clock.wall()
     # An action may be older than its package, by as long as a device was offline.
     reuse = max((device.wish.reuse_within for device in devices), default=0.0)
-    by_machine = _by_machine(
-        api.collections(since=None if all_ages else now - LOOK_BACK - reuse, doing="look which collections are running")
-    )
+    since = None if all_ages else now - LOOK_BACK - reuse
+    listed = guarded(api.collections, api.scrub)(since=since, doing="look which collections are running")
+    by_machine = _by_machine(listed)
+    folders = dict.fromkeys(device.folder for device in devices if device.folder)
+    logs = {folder: _Log(folder, pace.task) for folder in folders}
     for device in devices:
         actions = by_machine.get(device.machine.id, [])
         device.known_actions = frozenset(action.id for action in actions)
-        _adopt(api, device, actions, now)
-        device.phase = Phase.START if device.request is None else Phase.WAITING
+        try:
+            begun = _begun(api, device, logs[device.folder], actions, now) if device.folder else None
+        except DefenderError as failure:
+            if concerns_all(failure) or isinstance(failure, NetworkError):
+                raise
+            device.error, device.phase = failure, Phase.DONE
+        else:
+            _take(device, decide(begun, actions, device.wish, pace.resume_within, now), now)
 
 
-def look_for_packages(
-    api: Api, devices: t.Sequence[Device], observer: Observer, max_age: float, newest_only: bool = False
-) -> None:
-    """Find the newest package of each device that was not named by its action; nothing is started.
-
-    max_age: seconds that a package may be old; 0 for any age. newest_only: none that a newer collection was asked for
-    after. Raises what the list call raises.
-    """
-    since = api.session.clock.wall() - max_age if max_age else None
-    by_machine: dict[str, list[Action]] = {}
-    if any(device.action is None for device in devices):
-        # An action may be older than its package, by as long as a device was offline.
-        listed_since = since - LOOK_BACK if since else None
-        by_machine = _by_machine(api.collections(since=listed_since, doing="look which packages there are"))
-    for device in devices:
-        actions = [device.action] if device.action else by_machine.get(device.machine.id, [])
-        _choose_package(device, actions[:1] if newest_only else actions, actions[0] if actions else None, since or 0.0)
-        if device.request and actions[0].status != SUCCEEDED and device.action:
-            observer.trouble(
-                f"{device.label}: the newest action {actions[0].id} is {actions[0].status}; the package is of an older one, "
-                f"from {device.action.created}."
-            )
+def _begun(api: Api, device: Device, log: _Log, actions: t.Sequence[Action], now: float) -> Begun | None:
+    request = log.request(device)
+    return log.begun(request, log.action_of(api, request, actions), now) if request else None
 
 
-def _choose_package(device: Device, actions: list[Action], newest: Action | None, since: float) -> None:
-    ready = [action for action in actions if action.status == SUCCEEDED and action.updated_at >= since]
-    if ready:
-        device.action, device.request = max(ready, key=lambda each: each.updated_at), Request.REUSED
-        device.phase = Phase.WAITING
-    else:
-        device.error, device.phase = no_package(device, newest), Phase.DONE
-        device.action = device.action or newest
+def _take(device: Device, decision: Decision, now: float) -> None:
+    device.request, device.action, device.claimed = decision.request, decision.action, decision.claimed
+    device.phase = Phase.START if decision.request is None else Phase.WAITING
+    device.age = None
+    if decision.action and decision.request in (Request.RESUMED, Request.REUSED):
+        device.age = _age(decision.action, now)
+
+
+def _age(action: Action, now: float) -> float:
+    """Seconds: of its package where there is one."""
+    return max(0.0, now - (action.updated_at if action.status == SUCCEEDED else action.created_at))
 
 
 def _by_machine(actions: t.Iterable[Action]) -> dict[str, list[Action]]:
@@ -91,49 +256,56 @@ def _by_machine(actions: t.Iterable[Action]) -> dict[str, list[Action]]:
     return by_machine
 
 
-def _adopt(api: Api, device: Device, actions: list[Action], now: float) -> None:
-    running = next((action for action in actions if not action.final), None)
-    begun = None
-    if device.folder:
-        begun = device.folder.custody.history.unfinished(device.machine.id, device.wish.comment, now - LOOK_BACK)
-    if begun and device.folder:
-        device.action = next((action for action in actions if action.id == begun.action_id), None)
-        if device.action is None and begun.action_id is None:
-            # The request went out, but the run ended before its reply: the action, if one was made, is ours by its
-            # comment, unless it came of an earlier request.
-            earlier = device.folder.custody.history.known_actions
-            ours = [
-                action
-                for action in actions
-                if (action.comment or "").strip() == device.wish.comment
-                and action.created_at >= begun.requested - SKEW
-                and earlier.get(action.id, begun.known) >= begun.known
-            ]
-            device.action = ours[0] if ours else None
-        if device.action is None and begun.action_id is not None:
-            try:
-                device.action = api.action(begun.action_id)
-            except NotFound:
-                pass
-    if device.action:
-        device.request = Request.RESUMED
-    elif running:
-        device.action, device.request = running, Request.ALREADY_RUNNING
-    elif device.wish.reuse_within > 0:
-        since = now - device.wish.reuse_within
-        young = [
-            action
-            for action in actions
-            if action.status == SUCCEEDED and action.updated_at >= since and action.created_at >= since - LOOK_BACK
-        ]
-        if young:
-            device.action, device.request = young[0], Request.REUSED
+# ---- packages that are there already ----
+
+
+def look_for_packages(
+    api: Api, devices: t.Sequence[Device], observer: Observer, max_age: float, newest_only: bool = True
+) -> None:
+    """Find the newest package of each device that was not named by its action; nothing is started.
+
+    max_age: seconds that a package may be old; 0 for any age. newest_only: none that a newer collection was asked for
+    after. Raises what the list call raises.
+    """
+    now = api.session.clock.wall()
+    since = now - max_age if max_age else 0.0
+    by_machine: dict[str, list[Action]] = {}
+    if any(device.action is None for device in devices):
+        # An action may be older than its package, by as long as a device was offline.
+        listed_since = since - LOOK_BACK if since else None
+        listed = guarded(api.collections, api.scrub)(since=listed_since, doing="look which packages there are")
+        by_machine = _by_machine(listed)
+    for device in devices:
+        actions = [device.action] if device.action else by_machine.get(device.machine.id, [])
+        device.chosen = True
+        _choose_package(device, actions, since, newest_only)
+        if device.request and device.action:
+            device.age = _age(device.action, now)
+            if actions[0].status != SUCCEEDED:
+                observer.trouble(
+                    f"{device.label}: the newest action {actions[0].id} is {actions[0].status}; the package is of an older "
+                    f"one, from {device.action.created}."
+                )
+
+
+def _choose_package(device: Device, actions: list[Action], since: float, newest_only: bool) -> None:
+    newest = actions[0] if actions else None
+    ready = [action for action in actions if action.status == SUCCEEDED and action.updated_at >= since]
+    package = newest if newest in ready else max(ready, key=lambda each: each.updated_at, default=None)
+    if package and (package is newest or not newest_only):
+        device.action, device.request, device.phase = package, Request.REUSED, Phase.WAITING
+    else:
+        device.error, device.phase = no_package(device, newest, package), Phase.DONE
+        device.action = device.action or newest
+
+
+# ---- what is ahead ----
 
 
 def plan(budget: Budget, devices: t.Sequence[Device]) -> Plan:
     """What the run will ask of the quota."""
-    starts = sum(device.phase is Phase.START for device in devices)
-    running = sum(device.action is not None and not device.action.final for device in devices)
+    starts = sum(device.phase is Phase.START and not device.claimed for device in devices)
+    running = sum(device.claimed or (device.action is not None and not device.action.final) for device in devices)
     # One action may be named by its device and by its ID.
     links = len(
         {
@@ -170,7 +342,9 @@ def predict(devices: t.Sequence[Device], pace: Pace) -> None:
 
 
 def _predict(device: Device, waits: bool) -> None:
-    if device.request is None:
+    if device.claimed:
+        device.request = Request.ALREADY_RUNNING
+    elif device.request is None:
         device.request, device.wrote = Request.WOULD_START, device.folder is not None
     elif device.action and device.action.final and device.action.status != SUCCEEDED and waits:
         device.error = ended_badly(device, device.action)

@@ -6,6 +6,7 @@
 A device goes through START -> STARTING -> (LOOKING) -> WAITING -> READY -> FETCHING -> DONE:
 
     START       a collection is to be asked for
+    CLAIMED     another run of the same folder is about to ask for the same one, or has: its action is to be followed
     STARTING    it is being asked for
     LOOKING     it was asked for, but which action came of it must be looked up: one was running already, or the reply was lost
     WAITING     its action is known and not final; one list call at each poll serves all that wait
@@ -63,10 +64,14 @@ _UNLISTED = 120.0
 _TRIES = 4
 # The shortest time between two looks, and the first rest before a download is tried again. Seconds.
 _PAUSE = 2.0
-# How long a look that was begun for a device whose time is over may take, seconds.
-_LAST_LOOK = 10.0
 # A network that is gone for longer ends the run; the next one picks up what was begun. Seconds.
 _OFFLINE = 300.0
+# Another run that is about to start the same request has done so, or has given up, within this time. Seconds.
+_CLAIM = _UNLISTED + _OFFLINE
+# How long after its end a package that cannot be got may still be on its way. Seconds.
+_SETTLED = 600.0
+# How long a look that was begun for a device whose time is over may take, seconds.
+_LAST_LOOK = 10.0
 
 
 @dataclass(eq=False)
@@ -150,11 +155,12 @@ class Fleet:
         rest = self._starts_rest_until - self.clock.monotonic()
         if rest > 0 and self._roll.count(Phase.START):
             return rest
+        rest = self._claims_due()
         while self._roll.count(Phase.STARTING) < _STARTS_AT_ONCE and (device := self._roll.first(Phase.START)):
             slot, delay, self._tickets[COLLECT] = self.api.session.budget.take(COLLECT, self._tickets.get(COLLECT))
             if not slot:
-                return delay
-            if not self._announce(device, custody.START_REQUESTED, comment=device.wish.comment):
+                return min(delay, rest)
+            if not self._may_start(device):
                 self.api.session.budget.give_back(slot)
                 return 0.0
             device.posted = device.posted or self.clock.wall()
@@ -163,7 +169,20 @@ class Fleet:
             self._flights.send(
                 self._for(device, self._start_landed), self.api.collect, device.machine, device.wish.comment, slot
             )
-        return math.inf
+        return rest
+
+    def _may_start(self, device: Device) -> bool:
+        """Announce the start in the log, unless another run is at the same request: then it is followed."""
+        if device.folder is None:
+            return True
+        try:
+            claim = device.folder.custody.claim_start(device.machine.id, device.machine.dns_name, device.wish.comment)
+        except EvidenceError as failure:
+            self._lose_folder(device.folder, failure)
+            return False
+        if claim:
+            self._await_other(device, claim.action_id)
+        return claim is None
 
     def _start_landed(self, device: Device, flight: Future[Action]) -> None:
         try:
@@ -188,7 +207,10 @@ class Fleet:
             self._fail(device, failure)
         else:
             self._contact()
-            device.request = Request.STARTED
+            if action.machine_id not in ("", device.machine.id):
+                self._fail(device, failures.wrong_machine(device, action))
+                return
+            device.request, device.own_action = Request.STARTED, action.id
             self._follow(device, action)
 
     def _look_up(self, device: Device, refused: AlreadyRunning | None) -> None:
@@ -212,6 +234,41 @@ class Fleet:
         elif now - self._offline_since > _OFFLINE:
             self.fatal = failure
 
+    # ---- another run of the folder is at the same request ----
+
+    def _await_other(self, device: Device, action_id: str | None) -> None:
+        now = self.clock.monotonic()
+        device.claimed_since = now if device.claimed_since is None else device.claimed_since
+        if action_id:
+            self._roll.move(device, Phase.CLAIMED, math.inf)
+            self._flights.send_aside(self._for(device, self._other_asked), self.api.action, action_id)
+        elif now - device.claimed_since > _CLAIM:
+            self._fail(device, failures.started_elsewhere(device), ended=False)
+        else:
+            self._roll.move(device, Phase.CLAIMED, now + _PAUSE)
+
+    def _other_asked(self, device: Device, flight: Future[Action]) -> None:
+        try:
+            action = flight.result()
+        except DefenderError as failure:
+            waited = self.clock.monotonic() - (device.claimed_since or 0.0)
+            if failures.concerns_all(failure) or waited > _CLAIM:
+                self._fail(device, failures.gone(device, failure), ended=False)
+            else:
+                self.observer.trouble(f"{device.label}: {failure.message}")
+                self._roll.move(device, Phase.CLAIMED, self.clock.monotonic() + self.pace.poll_interval)
+        else:
+            self._identified(device, Request.ALREADY_RUNNING, action)
+
+    def _claims_due(self) -> float:
+        """Those whose claim is to be asked for again; returns the seconds until the next are."""
+        now = self.clock.monotonic()
+        while device := self._roll.first(Phase.CLAIMED):
+            if self._roll.turn(device) > now:
+                return self._roll.turn(device) - now
+            self._roll.move(device, Phase.START)
+        return math.inf
+
     # ---- the action is known ----
 
     def _follow(self, device: Device, action: Action) -> None:
@@ -226,7 +283,7 @@ class Fleet:
                 return
             self.observer.device(device, str(device.request))
         if action.status == SUCCEEDED and device.folder:
-            device.ready = self.clock.wall()
+            device.ready, device.ready_at_once = self.clock.wall(), first
             self._roll.move(device, Phase.READY)
             self.observer.device(device, "ready")
         elif action.final and action.status != SUCCEEDED and self._waits(device):
@@ -373,7 +430,7 @@ class Fleet:
 
     def _overdue(self, device: Device, action: Action) -> None:
         error = failures.not_finished(device, action, self._poll_trouble)
-        if device.wish.cancel_on_timeout and device.request is Request.STARTED:
+        if device.wish.cancel_on_timeout and action.id == device.own_action:
             device.error = error
             self._roll.move(device, Phase.CANCELLING)
             comment = f"Not finished in {device.wish.wait_timeout:g} seconds. {device.wish.comment}"
@@ -490,6 +547,12 @@ class Fleet:
             self.fatal = failure
 
     def _fetch_failed(self, device: Device, failure: DefenderError) -> None:
+        if self._is_gone(device, failure):
+            self._collect_anew(device)
+            return
+        if failure.code == "PackageBroken" and self._is_same_copy(device, failure):
+            failure = failures.broken_twice(failure)
+            device.fetches = _TRIES
         if device.fetches >= _TRIES or failures.refused_for_good(failure):
             self._fail(device, failures.not_stored(device, failure), ended=False)
             return
@@ -498,6 +561,32 @@ class Fleet:
             self._no_download_since = None
         self.observer.device(device, "retry", failure.message)
         self._rest(device, self.clock.jitter(_PAUSE * 2**device.fetches))
+
+    def _is_same_copy(self, device: Device, failure: DefenderError) -> bool:
+        sha256 = getattr(failure, "sha256", None)
+        same = sha256 is not None and sha256 == device.broken_sha256
+        device.broken_sha256 = sha256
+        return same
+
+    def _is_gone(self, device: Device, failure: DefenderError) -> bool:
+        """Whether the service keeps the package no more: one that was there long before this run, and is not found now."""
+        if not isinstance(failure, ServiceError) or device.request not in (Request.REUSED, Request.RESUMED):
+            return False
+        action = t.cast(Action, device.action)
+        old = self.clock.wall() - action.updated_at > _SETTLED and device.ready_at_once
+        # A link that is refused may have been too slow; a second one was not.
+        return old and (failure.status in (404, 410) or (failure.code == "LinkRefused" and device.fetches > 1))
+
+    def _collect_anew(self, device: Device) -> None:
+        action = t.cast(Action, device.action)
+        if device.chosen:
+            self._fail(device, failures.expired(device, action), ended=False)
+            return
+        self.observer.device(device, "expired", f"the package of {action.updated} is no longer kept by the service")
+        device.known_actions |= {action.id}
+        device.request = device.action = device.age = None
+        device.followed, device.fetches = False, 0
+        self._roll.move(device, Phase.START)
 
     def _rest(self, device: Device, seconds: float) -> None:
         self._roll.move(device, Phase.RESTING, self.clock.monotonic() + seconds)
@@ -570,7 +659,15 @@ class Fleet:
     def forecast(self) -> tuple[float, float]:
         """The least seconds until the last start and until the last link, by what the quota still gives."""
         budget = self.api.session.budget
-        open_phases = (Phase.START, Phase.STARTING, Phase.WAITING, Phase.LOOKING, Phase.READY, Phase.RESTING)
+        open_phases = (
+            Phase.START,
+            Phase.STARTING,
+            Phase.CLAIMED,
+            Phase.WAITING,
+            Phase.LOOKING,
+            Phase.READY,
+            Phase.RESTING,
+        )
         packages = sum(device.folder is not None and device.phase in open_phases for device in self.devices)
         return budget.forecast(COLLECT, self._roll.count(Phase.START)), budget.forecast(PACKAGE_LINK, packages)
 
@@ -578,6 +675,7 @@ class Fleet:
 _FIGURES = {
     Phase.START: "to_start",
     Phase.STARTING: "to_start",
+    Phase.CLAIMED: "running",
     Phase.LOOKING: "running",
     Phase.WAITING: "running",
     Phase.CANCELLING: "running",

@@ -133,6 +133,8 @@ class PackageBroken(DefenderError):
     """What was downloaded is not the package: truncated, damaged, or no zip at all. Worth another download."""
 
     default_code = "PackageBroken"
+    # Of what was downloaded, where all of it was: the same bytes again are no better.
+    sha256: str | None = None
 
 
 # What to do about the service's error codes (Defender for Endpoint API: Common REST API error codes).

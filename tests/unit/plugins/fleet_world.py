@@ -19,19 +19,18 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import History
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import RUN_ABORTED, RUN_ENDED, History
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder, Package, Stream
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Pace, Progress, Wish
 from ansible_collections.secops.defender.plugins.module_utils._fleet.look import look
 from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import DEFAULT_LIMITS, Budget, Limit
-from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
@@ -240,9 +239,17 @@ class World:
         self.list_rows = 0
         # The machines that can be found, by name, and when they were last seen: only those the test has put there.
         self.known: dict[str, list[tuple[Machine, str]]] = {}
+        # The evidence folders that a run of this process has open.
+        self.open_folders: list[Folder] = []
         # Called with a name at each point where a process could be killed.
         self.step: Callable[[str], None] = lambda name: None
         self._ids = itertools.count(1)
+
+    def restart(self) -> None:
+        """A new process: nothing of the old one is under way, or there, any more."""
+        self.clock.restart()
+        while self.open_folders:
+            self.open_folders.pop().close()
 
     # ---- setting the scene ----
 
@@ -499,7 +506,12 @@ class MemoryFolder:
     def __init__(self) -> None:
         self.stored: dict[str, Package] = {}
         self.custody = SimpleNamespace(
-            history=History(), asked_by={}, begin=lambda **facts: None, append=lambda event, **facts: ""
+            run="none",
+            asked_by={},
+            refresh=History,
+            begin=lambda **facts: None,
+            append=lambda event, **facts: "",
+            claim_start=lambda machine_id, name, comment: None,
         )
 
     def place(self, machine: Machine, action: Action) -> Path:
@@ -578,6 +590,7 @@ def prepare(
     pool = VirtualPool(world.clock, pace.downloads + 6)
     if folder is None and dest is not None:
         folder = Folder(str(dest), world.clock, read_only=read_only)
+        world.open_folders.append(folder)
     observer = observer or Recorder(world.clock)
     devices = []
     for order, name in enumerate(names):
@@ -589,13 +602,29 @@ def prepare(
     return Run(fleet, observer, pool)
 
 
-def run(world: World, names: Iterable[str], dest: Path | None = None, **kwargs: Any) -> Run:
-    began = world.clock.now
-    begun = prepare(world, names, dest, **kwargs)
+def carry_out(begun: Run) -> Run:
+    """As the task does it: with the run's beginning and end in the logs."""
+    fleet = begun.fleet
+    for folder in fleet.folders:
+        folder.custody.begin(devices=len(fleet.devices))
+    began = fleet.clock.monotonic()
     try:
-        _tasks._run(begun.fleet, *begun.fleet.folders)
+        fleet.run()
     finally:
-        begun.took = world.clock.now - began
+        begun.took = fleet.clock.monotonic() - began
+    for folder in fleet.folders:
+        with suppress(DefenderError):
+            folder.custody.append(RUN_ABORTED if fleet.fatal else RUN_ENDED)
+    return begun
+
+
+def run(world: World, names: Iterable[str], dest: Path | None = None, **kwargs: Any) -> Run:
+    """From the first look to the end."""
+    began = world.clock.now
+    begun = carry_out(prepare(world, names, dest, **kwargs))
+    begun.took = world.clock.now - began
+    if dest:
+        world.open_folders.pop().close()
     return begun
 
 

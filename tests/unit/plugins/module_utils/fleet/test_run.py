@@ -21,7 +21,6 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence import c
 from ansible_collections.secops.defender.plugins.module_utils._evidence import folder as _evidence
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Phase
 from ansible_collections.secops.defender.plugins.module_utils._fleet.look import look, plan, predict
-from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _tasks
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     DefenderError,
@@ -38,6 +37,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     MemoryFolder,
     Run,
     World,
+    carry_out,
     errors,
     package_bytes,
     prepare,
@@ -58,11 +58,6 @@ def _names(count: int) -> list[str]:
 def _refusal(status: int, code: str, message: str = "It says why") -> ServiceError:
     body = {"error": {"code": code, "message": message, "target": "track-me"}}
     return from_reply(status, body, "start a collection on pc0000")
-
-
-def _finish(begun: Run) -> Run:
-    _tasks._run(begun.fleet, *begun.fleet.folders)
-    return begun
 
 
 def _changed(device: Device) -> bool:
@@ -362,7 +357,7 @@ def test_a_running_collection_is_adopted_with_its_id(world: World) -> None:
 def test_a_collection_that_somebody_starts_in_between_is_adopted_with_its_id(world: World) -> None:
     begun = prepare(world, _names(2), wait=True)
     theirs = world.act("pc0000", age=0.0)
-    _finish(begun)
+    carry_out(begun)
     device = begun["pc0000"]
     assert (device.request, device.action.id, device.action.status) == ("already_running", theirs.id, "Succeeded")
     assert world.accepted == {"pc0001": 1}
@@ -378,7 +373,7 @@ def test_a_running_collection_that_is_older_than_the_first_look_goes_is_adopted(
 def test_a_running_collection_that_the_list_does_not_show_yet_is_looked_for(world: World) -> None:
     begun = prepare(world, ["pc0000"], wait=True)
     theirs = world.act("pc0000", age=0.0, unlisted=50.0)
-    _finish(begun)
+    carry_out(begun)
     assert begun["pc0000"].request == "already_running"
     assert begun["pc0000"].action.id == theirs.id
     assert world.count("collect") == 1
@@ -387,7 +382,7 @@ def test_a_running_collection_that_the_list_does_not_show_yet_is_looked_for(worl
 def test_a_blocking_action_that_is_never_listed_fails_with_the_refusal(world: World) -> None:
     begun = prepare(world, _names(2))
     world.act("pc0000", age=0.0, unlisted=1e9, collect=None)
-    _finish(begun)
+    carry_out(begun)
     assert errors(begun) == {"pc0000": "ActiveRequestAlreadyExists"}
     assert begun["pc0001"].request == "started"
     assert 120 <= begun.observer.when("failed")[0] - world.times("collect")[0] < 130
@@ -396,7 +391,7 @@ def test_a_blocking_action_that_is_never_listed_fails_with_the_refusal(world: Wo
 def test_what_blocked_the_start_and_succeeded_meanwhile_is_adopted(world: World) -> None:
     begun = prepare(world, ["pc0000"], wait=True)
     theirs = world.act("pc0000", age=100.0, collect=100.3)
-    _finish(begun)
+    carry_out(begun)
     device = begun["pc0000"]
     assert (device.request, device.action.id, device.action.status) == ("already_running", theirs.id, "Succeeded")
     assert not world.accepted
@@ -405,7 +400,7 @@ def test_what_blocked_the_start_and_succeeded_meanwhile_is_adopted(world: World)
 def test_what_blocked_the_start_and_failed_meanwhile_is_no_reason_not_to_start(world: World) -> None:
     begun = prepare(world, ["pc0000"], wait=True)
     world.act("pc0000", age=100.0, collect=100.3, end="Failed")
-    _finish(begun)
+    carry_out(begun)
     device = begun["pc0000"]
     assert (device.request, device.action.status) == ("started", "Succeeded")
     assert world.count("collect") == 2
@@ -416,7 +411,7 @@ def test_a_package_that_was_there_before_is_not_taken_for_the_one_that_runs(worl
     world.act("pc0000", age=200.0, collect=90.0)
     begun = prepare(world, ["pc0000"], wait=True)
     theirs = world.act("pc0000", age=0.0, unlisted=30.0)
-    _finish(begun)
+    carry_out(begun)
     assert begun["pc0000"].request == "already_running"
     assert begun["pc0000"].action.id == theirs.id
 
@@ -426,7 +421,7 @@ def test_several_actions_that_failed_do_not_use_up_the_tries(world: World) -> No
     begun = prepare(world, ["pc0000"], wait=True)
     world.act("pc0000", age=100.0, collect=100.3, end="Failed")
     second = world.act("pc0000", age=-1.0, unlisted=60.0)
-    _finish(begun)
+    carry_out(begun)
     assert begun["pc0000"].request == "already_running"
     assert begun["pc0000"].action.id == second.id
     assert world.count("collect") == 2
@@ -468,7 +463,7 @@ def test_a_lost_reply_is_not_mistaken_for_somebody_elses_action(world: World) ->
     begun = prepare(world, ["pc0000"], wait=True)
     theirs = world.act("pc0000", age=0.0)
     world.fault("collect", reply_lost())
-    _finish(begun)
+    carry_out(begun)
     assert begun["pc0000"].request == "already_running"
     assert begun["pc0000"].action.id == theirs.id
 
@@ -673,7 +668,7 @@ def test_what_runs_goes_before_what_could_be_reused(world: World) -> None:
 def test_a_network_that_is_gone_for_some_minutes_is_waited_for(world: World, tmp_path: Path, begins: float) -> None:
     begun = prepare(world, _names(8), tmp_path)
     world.outage(begins, begins + 240.0)
-    _finish(begun)
+    carry_out(begun)
     assert not errors(begun)
     assert all(device.package for device in begun.devices)
     assert world.accepted == {name: 1 for name in _names(8)}
@@ -686,13 +681,13 @@ def test_a_network_that_stays_away_ends_the_run_and_the_next_one_picks_it_up(
     begun = prepare(world, _names(8), tmp_path)
     began = world.clock.now
     world.outage(begins, begins + 2000.0)
-    _finish(begun)
+    carry_out(begun)
     begun.took = world.clock.now - began
     assert isinstance(begun.fleet.fatal, NetworkError)
     assert 300 < begun.took - begins < 420
     assert set(errors(begun).values()) == {"NetworkError"}
     world.faults.clear()
-    world.clock.restart()
+    world.restart()
     again = run(world, _names(8), tmp_path)
     assert not errors(again)
     assert world.accepted == {name: 1 for name in _names(8)}
@@ -703,7 +698,7 @@ def test_a_short_trouble_after_a_long_silence_is_no_reason_to_give_up(world: Wor
     begun = prepare(world, _names(1501))
     world.outage(2900.0, 3620.0)
     world.faults[-1].until = world.clock.now + 3640.0
-    _finish(begun)
+    carry_out(begun)
     assert not errors(begun)
     assert sum(world.accepted.values()) == 1501
 
@@ -712,7 +707,7 @@ def test_network_troubles_do_not_use_up_the_tries_of_a_start(world: World) -> No
     begun = prepare(world, ["pc0000"])
     world.outage(0.0, 120.0)
     world.fault("collect", reply_lost())
-    _finish(begun)
+    carry_out(begun)
     assert not errors(begun)
     assert world.accepted == {"pc0000": 1}
 
@@ -720,7 +715,7 @@ def test_network_troubles_do_not_use_up_the_tries_of_a_start(world: World) -> No
 def test_the_order_of_starts_survives_a_network_trouble(world: World) -> None:
     begun = prepare(world, _names(8))
     world.outage(0.0, 5.0)
-    _finish(begun)
+    carry_out(begun)
     assert world.subjects("collect")[-8:] == _names(8)
 
 
@@ -737,12 +732,12 @@ def test_a_token_that_is_refused_ends_all_and_everything_can_be_resumed(
     fault = world.fault(endpoint, failure, left=-1, since=world.clock.now + since)
     if endpoint == "collect":
         fault.machine = "pc0003"
-    _finish(begun)
+    carry_out(begun)
     assert begun.fleet.fatal
     assert set(errors(begun).values()) == {failure.code}
     assert all(device.phase is Phase.DONE for device in begun.devices)
     world.faults.clear()
-    world.clock.restart()
+    world.restart()
     again = run(world, _names(5), tmp_path)
     assert not errors(again)
     assert world.accepted == {name: 1 for name in _names(5)}
@@ -758,10 +753,10 @@ def test_a_full_disk_ends_all_and_the_next_run_goes_on(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr(_evidence, "_write_record", full)
-        _finish(begun)
+        carry_out(begun)
     assert begun.fleet.fatal.code == "DiskFull"
     assert set(errors(begun).values()) == {"DiskFull"}
-    world.clock.restart()
+    world.restart()
     again = run(world, _names(3), tmp_path)
     assert not errors(again)
     assert [device.request for device in again.devices] == ["resumed"] * 3
@@ -854,7 +849,7 @@ def test_a_link_that_is_refused_for_good_is_not_asked_for_again(world: World, tm
     assert world.subjects("package_link").count("pc0000") == 1
     # Once the permission is there, the same request goes on.
     world.faults.clear()
-    world.clock.restart()
+    world.restart()
     assert run(world, _names(2), tmp_path)["pc0000"].request == "resumed"
 
 
@@ -960,11 +955,12 @@ def test_a_folder_that_is_full_ends_its_own_devices_only(
     names = _names(4)
     full, fine = (_evidence.Folder(str(tmp_path / name), world.clock) for name in ("full", "fine"))
 
-    def no_space(event: str, **facts: Any) -> str:
+    def no_space(*_args: Any, **_facts: Any) -> Any:
         raise EvidenceError("The evidence folder is full.", code="DiskFull")
 
     begun = prepare(world, names, folders=dict(zip(names, (full, fine, full, fine), strict=True)))
     monkeypatch.setattr(full.custody, "append", no_space)
+    monkeypatch.setattr(full.custody, "claim_start", no_space)
     begun.fleet.run()
     assert errors(begun) == {"pc0000": "DiskFull", "pc0002": "DiskFull"}
     assert begun["pc0001"].package and begun["pc0003"].package
@@ -1032,7 +1028,7 @@ def test_a_start_that_is_looked_for_ends_although_the_look_hangs(world: World, t
     begun = run(world, ["pc0000"], tmp_path)
     assert errors(begun) == {"pc0000": "StartUnconfirmed"} and begun.took < 500
     hanging.left = 0
-    world.clock.restart()
+    world.restart()
     assert run(world, ["pc0000"], tmp_path)["pc0000"].request == "resumed"
 
 
@@ -1071,7 +1067,7 @@ def _interrupt(world: World, name: str, kind: str, dest: Path) -> None:
     except Killed:
         pass
     world.step = lambda here: None
-    world.clock.restart()
+    world.restart()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -1195,7 +1191,7 @@ def _play(world: World, names: list[str], dest: Path, torn: float, stops: list[i
             except Killed:
                 pass
         world.step = lambda name: None
-        world.clock.restart()
+        world.restart()
         world.clock.now += 20.0
         _no_wrong_file(world, dest)
     with patch.context() as patched:
@@ -1327,7 +1323,7 @@ def _interrupt_after_known(world: World, dest: Path) -> None:
     world.clock.at(world.clock.now + 5, killed)
     with pytest.raises(Killed):
         begun.fleet.run()
-    world.clock.restart()
+    world.restart()
 
 
 # What others do meanwhile, and what stays out of reach
@@ -1342,13 +1338,13 @@ def _kill_after_the_start(world: World, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(world, ["pc01"], tmp_path)
     world.step = lambda name: None
-    world.clock.restart()
+    world.restart()
 
 
 def test_a_killed_request_is_resumed_although_another_run_has_met_its_action(world: World, tmp_path: Path) -> None:
     _kill_after_the_start(world, tmp_path)
     assert run(world, ["pc01"], tmp_path, comment="Somebody else's")["pc01"].request == "already_running"
-    world.clock.restart()
+    world.restart()
     assert run(world, ["pc01"], tmp_path)["pc01"].request == "resumed"
     assert sum(world.accepted.values()) == 1
 
@@ -1362,7 +1358,7 @@ def test_a_device_that_is_looked_for_does_not_hold_up_the_run_for_ever(
     begun = run(world, ["pc01"], tmp_path)
     assert begun["pc01"].error and begun.took < 900
     listing.left = 0
-    world.clock.restart()
+    world.restart()
     assert run(world, ["pc01"], tmp_path)["pc01"].request == "resumed"
     assert sum(world.accepted.values()) == 1
 
@@ -1394,7 +1390,7 @@ def test_check_mode_names_an_altered_package_at_its_device_alone(world: World, t
     package = run(world, ["pc01", "pc02"], tmp_path)["pc01"].package
     assert package
     package.path.write_bytes(b"x")
-    world.clock.restart()
+    world.restart()
     begun = prepare(world, ["pc01", "pc02"], tmp_path, read_only=True, reuse_within=3600.0)
     predict(begun.devices, begun.fleet.pace)
     assert errors(begun) == {"pc01": "EvidenceAltered"}

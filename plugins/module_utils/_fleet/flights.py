@@ -69,10 +69,12 @@ class Flights:
 def guarded(call: t.Callable[P, T], scrub: t.Callable[[str], str], *expected: type[Exception]) -> t.Callable[P, T]:
     """The same call; what it raises that nobody foresaw becomes an UnexpectedError. expected: besides DefenderError."""
 
+    known: tuple[type[Exception], ...] = (DefenderError, *expected)
+
     def made(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except (DefenderError, *expected):
+        except known:
             raise
         except Exception as failure:
             raise _unexpected(failure, scrub) from failure

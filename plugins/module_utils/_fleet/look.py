@@ -12,7 +12,7 @@ this table; the first row that fits holds. A test reads it.
     failed      *            *      *                          anew
     reused      *            *      *                          anew
     stored      alive        *      *                          anew
-    stored      ended        *      *                          anew
+    *           ended        *      *                          anew
     open        alive        *      gone                       wait
     open        alive        *      *                          already_running
     *           interrupted  old    *                          anew

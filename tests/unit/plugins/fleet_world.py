@@ -14,13 +14,14 @@ import heapq
 import io
 import itertools
 import re
+import threading
 import uuid
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +67,7 @@ class VirtualClock(Clock):
         self.base = 1_800_000_000.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self.crew: Crew | None = None
 
     def monotonic(self) -> float:
         return self.now
@@ -86,18 +88,112 @@ class VirtualClock(Clock):
     def wait(self, futures: Iterable[Future[Any]], seconds: float) -> None:
         pending = list(futures)
         end = self.now + max(0.0, seconds)
+        if self.crew:
+            self.crew.wait(pending, end)
+            return
         while not any(future.done() for future in pending):
-            if not self._events or self._events[0][0] > end:
-                self.now = end
+            if self.go_on(end):
                 return
-            moment, _order, what = heapq.heappop(self._events)
-            self.now = max(self.now, moment)
-            what()
+
+    def go_on(self, end: float) -> bool:
+        """To the next event, or to the end where there is none before; returns whether it was the end."""
+        if not self._events or self._events[0][0] > end:
+            self.now = max(self.now, end)
+            return True
+        moment, _order, what = heapq.heappop(self._events)
+        self.now = max(self.now, moment)
+        what()
+        return False
 
     def restart(self) -> None:
         """A new process: nothing of the old one is under way any more."""
         self._events.clear()
         self._stopped.clear()
+
+
+@dataclass
+class Hand:
+    """One of a crew: what it waits for, and until when."""
+
+    work: Callable[[], Any]
+    begin: float
+    killed_at: float
+    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    pending: list[Future[Any]] = field(default_factory=list)
+    end: float = 0.0
+    over: bool = False
+    outcome: Any = None
+    failure: BaseException | None = None
+
+
+class Crew:
+    """Several runs at the same time, as processes would be: each in a thread of its own, but one at a time.
+
+    Whoever waits hands on to the one whose turn it is by the virtual clock, so all of it happens the same way each time.
+    """
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.hands: list[Hand] = []
+        self._current: Hand | None = None
+        self._main = threading.Semaphore(0)
+
+    def add(self, work: Callable[[], Any], begin: float = 0.0, killed_after: float = float("inf")) -> Hand:
+        """begin, killed_after: seconds from now."""
+        hand = Hand(work, self.clock.now + begin, self.clock.now + killed_after)
+        hand.end = hand.begin
+        self.hands.append(hand)
+        return hand
+
+    def run(self) -> None:
+        """All of them, each to its end. What a hand raises is in its failure."""
+        self.clock.crew = self
+        threads = [threading.Thread(target=self._work, args=(hand,), daemon=True) for hand in self.hands]
+        for thread in threads:
+            thread.start()
+        try:
+            self._hand_on()
+            self._main.acquire()
+        finally:
+            self.clock.crew = None
+        for thread in threads:
+            thread.join()
+
+    def _work(self, hand: Hand) -> None:
+        hand.turn.acquire()
+        try:
+            self._check(hand)
+            hand.outcome = hand.work()
+        except BaseException as failure:
+            hand.failure = failure
+        hand.over = True
+        self._hand_on()
+
+    def wait(self, pending: list[Future[Any]], end: float) -> None:
+        hand = self._current
+        assert hand
+        hand.pending, hand.end = pending, end
+        self._hand_on()
+        hand.turn.acquire()
+        self._check(hand)
+
+    def _check(self, hand: Hand) -> None:
+        if self.clock.now >= hand.killed_at:
+            raise Killed
+
+    def _hand_on(self) -> None:
+        self._current = self._next()
+        (self._current.turn if self._current else self._main).release()
+
+    def _next(self) -> Hand | None:
+        while hands := [hand for hand in self.hands if not hand.over]:
+            for hand in hands:
+                at = min(hand.end, hand.killed_at)
+                if any(future.done() for future in hand.pending) or at <= self.clock.now:
+                    hand.pending = []
+                    return hand
+            self.clock.go_on(min(min(hand.end, hand.killed_at) for hand in hands))
+        return None
 
 
 @dataclass
@@ -189,6 +285,9 @@ class Deed:
     ends_at: float | None
     requestor: str = "secops-collector"
     cancelled_at: float | None = None
+    # The run whose start made it, for those that were not there before; and from when on its package is kept no more.
+    made_by: str | None = None
+    expires_at: float = float("inf")
 
     def status(self, now: float) -> str:
         if self.cancelled_at is not None and now >= self.cancelled_at:
@@ -228,6 +327,8 @@ class World:
 
     def __init__(self, limits: dict[str, tuple[Limit, ...]] | None = None) -> None:
         self.clock = VirtualClock()
+        # The service's clock, which the control node's may be ahead of or behind.
+        self.base = self.clock.base
         self.plans: dict[str, Plan] = defaultdict(Plan)
         self.deeds: dict[str, Deed] = {}
         self.by_machine: dict[str, list[Deed]] = defaultdict(list)
@@ -321,7 +422,7 @@ class World:
         }
 
     def _iso(self, moment: float) -> str:
-        whole, fraction = divmod(self.clock.base + moment, 1)
+        whole, fraction = divmod(self.base + moment, 1)
         # Seconds since 1970 to a calendar date, quickly: this is done millions of times.
         return f"{_date(int(whole))}.{int(fraction * 1e7):07d}Z"
 
@@ -329,7 +430,7 @@ class World:
         now, rows = self.clock.now, []
         deeds = self.by_machine.get(machine_id, []) if machine_id else list(self.deeds.values())
         for deed in deeds:
-            if since is not None and self.clock.base + deed.created < int(since):
+            if since is not None and self.base + deed.created < int(since):
                 continue
             if now < deed.created + deed.plan.unlisted:
                 continue
@@ -363,9 +464,10 @@ class World:
 class WorldApi:
     """Stands where Api stands."""
 
-    def __init__(self, world: World, pool: VirtualPool) -> None:
+    def __init__(self, world: World, pool: VirtualPool, run: str = "") -> None:
         self.world = world
         self.pool = pool
+        self.run = run
         self.session = SimpleNamespace(clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0)
 
     def scrub(self, text: str) -> str:
@@ -413,6 +515,7 @@ class WorldApi:
                 raise from_reply(400, body, f"start a collection on {machine.label}")
             plan = self.world.plans[machine.label]
             deed = self.world._begin(machine, comment, self.world.clock.now, plan)
+            deed.made_by = self.run
             self.world.accepted[machine.label] += 1
             return Action.from_api(self.world.entity(deed))
 
@@ -427,7 +530,7 @@ class WorldApi:
     def package_link(self, action_id: str, label: str, slot: Any = None) -> str:
         with self._call("package_link", label, slot):
             deed, now = self.world.deeds.get(action_id), self.world.clock.now
-            ready = deed is not None and deed.status(now) == "Succeeded"
+            ready = deed is not None and deed.status(now) == "Succeeded" and now < deed.expires_at
             if not ready or now < (deed.ends_at or 0.0) + deed.plan.package_after:
                 raise from_reply(404, {"error": {"code": "ResourceNotFound"}}, f"get the package link for {label}")
             return f"https://download.example/package.zip?token={action_id}.{now}"
@@ -581,9 +684,13 @@ def prepare(
     observer: Any = None,
     wishes: dict[str, dict[str, Any]] | None = None,
     folders: dict[str, Any] | None = None,
+    label: str = "",
     **options: Any,
 ) -> Run:
-    """A fleet that has looked, but not begun. options: of Wish and of Pace. wishes, folders: what a device has of its own."""
+    """A fleet that has looked, but not begun. options: of Wish and of Pace. wishes, folders: what a device has of its own.
+
+    label: who made what, for Deed.made_by.
+    """
     pace = Pace(**{key: value for key, value in options.items() if key in Pace.__dataclass_fields__})
     asked = {key: value for key, value in options.items() if key in Wish.__dataclass_fields__}
     assert len(asked) + sum(key in Pace.__dataclass_fields__ for key in options) == len(options), options
@@ -596,7 +703,7 @@ def prepare(
     for order, name in enumerate(names):
         wish = Wish(**{"comment": COMMENT, **asked, **(wishes or {}).get(name, {})})
         devices.append(Device(order, name, world.machine(name), wish, (folders or {}).get(name, folder)))
-    api: Any = WorldApi(world, pool)
+    api: Any = WorldApi(world, pool, label)
     fleet = Fleet(api, devices, pace, pool, observer)
     look(api, devices, pace)
     return Run(fleet, observer, pool)

@@ -1,0 +1,464 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is decided for a device: the table of look.py cell by cell, and the ways that lead to its rows."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._fleet import look as _look
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
+from ansible_collections.secops.defender.plugins.module_utils._fleet.look import Begun, decide, predict
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    NetworkError,
+    ServiceError,
+)
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Action
+from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
+    COMMENT,
+    Crew,
+    Deed,
+    Killed,
+    Recorder,
+    Run,
+    World,
+    carry_out,
+    errors,
+    prepare,
+    reply_lost,
+    run,
+)
+
+NOW = 1_800_000_000.0
+DAY = 86400.0
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# ---- the table ----
+
+_LOGS = ("none", "failed", "reused", "stored", "open")
+_RUNS = ("alive", "interrupted", "ended")
+_AGES = ("young", "old")
+_ACTIONS = ("gone", "pending", "unknown", "fresh", "stale", "bad")
+_NEWEST = ("running", "package", "unknown", "none")
+_STATUS = {
+    "pending": "Pending",
+    "running": "InProgress",
+    "unknown": "WaitingForApproval",
+    "fresh": "Succeeded",
+    "package": "Succeeded",
+    "stale": "Succeeded",
+    "bad": "TimeOut",
+}
+
+
+def _rows(heading: str) -> list[list[str]]:
+    """The rows of a table in the docstring."""
+    lines = (_look.__doc__ or "").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.strip().startswith(heading)) + 2
+    return [line.split() for line in itertools.takewhile(str.strip, lines[first:])]
+
+
+def _promised(log: str, state: str, age: str, action: str, newest: str) -> str:
+    rows = _rows("log ")
+    cells = [log, state, age, action]
+    fits = [row for row in rows if all(said in ("*", "-", cell) for said, cell in zip(row, cells, strict=False))]
+    if fits[0][4] != "anew":
+        return fits[0][4]
+    return next(what for said, what in _rows("anew,") if said == newest)
+
+
+def _action(kind: str, number: int) -> Action | None:
+    if kind in ("gone", "none"):
+        return None
+    updated = NOW - (7200.0 if kind == "stale" else 600.0)
+    moment = _look_iso(updated)
+    entity = {
+        "id": f"action-{number}",
+        "type": "CollectInvestigationPackage",
+        "status": _STATUS[kind],
+        "machineId": "a" * 40,
+        "creationDateTimeUtc": _look_iso(updated - 100),
+        "lastUpdateDateTimeUtc": moment,
+    }
+    return Action.from_api(entity)
+
+
+def _look_iso(seconds: float) -> str:
+    from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
+
+    return iso(seconds)
+
+
+@pytest.mark.parametrize("newest", _NEWEST)
+@pytest.mark.parametrize("kind", _ACTIONS)
+@pytest.mark.parametrize("age", _AGES)
+@pytest.mark.parametrize("state", _RUNS)
+@pytest.mark.parametrize("log", _LOGS)
+def test_every_cell_of_the_table(log: str, state: str, age: str, kind: str, newest: str) -> None:
+    own, other = _action(kind, 1), _action(newest, 2)
+    begun = Begun(
+        alive=state == "alive",
+        interrupted=state == "interrupted",
+        stored=log == "stored",
+        failed=log == "failed",
+        reused=log == "reused",
+        age=2 * DAY if age == "old" else 60.0,
+        action=own,
+    )
+    wish = Wish("x", reuse_within=3600.0)
+    decision = decide(None if log == "none" else begun, [other] if other else [], wish, DAY, NOW)
+    said = "wait" if decision.claimed else str(decision.request) if decision.request else "start"
+    assert said == _promised(log, state, age, kind, newest)
+    if decision.request and said == "resumed":
+        assert decision.action is own
+    elif decision.request:
+        assert decision.action is (own if (log, state) == ("open", "alive") else other)
+
+
+def test_the_table_has_no_row_that_never_holds() -> None:
+    rows = _rows("log ")
+    used = set()
+    for cells in itertools.product(_LOGS, _RUNS, _AGES, _ACTIONS):
+        fits = [n for n, row in enumerate(rows) if all(s in ("*", "-", c) for s, c in zip(row, cells, strict=False))]
+        used.add(fits[0])
+    # Open with a run that has ended well cannot be: whoever leaves a device open is interrupted.
+    assert used == set(range(len(rows)))
+
+
+@pytest.mark.parametrize(("resume_within", "resumed"), [(0.0, False), (59.0, False), (60.0, True)])
+def test_resume_within_0_resumes_nothing(resume_within: float, resumed: bool) -> None:
+    begun = Begun(interrupted=True, age=60.0, action=_action("pending", 1))
+    assert (decide(begun, [], Wish("x"), resume_within, NOW).request is not None) is resumed
+
+
+def test_without_reuse_within_no_package_is_too_old_to_be_resumed_and_none_is_reused() -> None:
+    stale = _action("stale", 1)
+    assert stale
+    assert decide(Begun(interrupted=True, action=stale), [], Wish("x"), DAY, NOW).request == "resumed"
+    assert decide(None, [stale], Wish("x"), DAY, NOW).request is None
+
+
+# ---- the ways to its rows ----
+
+
+def _kill_at(world: World, seconds: float) -> None:
+    def killed() -> None:
+        raise Killed
+
+    world.clock.at(world.clock.now + seconds, killed)
+
+
+def _killed(world: World, dest: Path, names: list[str] | None = None, after: float = 30.0, **options: Any) -> None:
+    """A run that is killed after so many seconds."""
+    _kill_at(world, after)
+    with pytest.raises(Killed):
+        run(world, names or ["pc01"], dest, **options)
+    world.restart()
+
+
+def _living(world: World, dest: Path, names: list[str] | None = None, after: float = 30.0, **options: Any) -> Run:
+    """A run that has come so far, and is still there."""
+    begun = prepare(world, names or ["pc01"], dest, **options)
+    _kill_at(world, after)
+    with pytest.raises(Killed):
+        carry_out(begun)
+    world.clock.restart()
+    return begun
+
+
+def test_weeks_later_nothing_is_resumed(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    world.clock.now += 21 * DAY
+    assert run(world, ["pc01"], tmp_path)["pc01"].request == "started"
+
+
+def test_what_is_resumed_says_its_age(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    world.clock.now += 3600.0
+    device = run(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == "resumed" and device.age == pytest.approx(3600.0 - 60.0, abs=5)
+    assert run(world, ["pc01"], tmp_path, reuse_within=2 * 3600.0, comment="x")["pc01"].age == pytest.approx(
+        3540, abs=9
+    )
+    assert run(world, ["pc01"], tmp_path)["pc01"].age is None
+
+
+def test_reuse_within_bounds_what_is_resumed(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    world.clock.now += 3600.0
+    assert run(world, ["pc01"], tmp_path, reuse_within=1.0)["pc01"].request == "started"
+
+
+def test_what_an_interrupted_run_had_merely_reused_is_decided_anew(world: World, tmp_path: Path) -> None:
+    world.act("pc01", age=600.0, collect=90.0, download=100.0)
+    _killed(world, tmp_path, reuse_within=3600.0)
+    again = run(world, ["pc01"], tmp_path)["pc01"]
+    assert again.request == "started"
+
+
+def test_what_a_living_run_has_stored_is_closed(world: World, tmp_path: Path) -> None:
+    world.plan("offline", collect=None)
+    living = _living(world, tmp_path, ["pc01", "offline"], after=300.0)
+    assert living["pc01"].package
+    other = run(world, ["pc01"], tmp_path)["pc01"]
+    assert other.request == "started" and other.action.id != living["pc01"].action.id
+    assert run(world, ["pc01"], tmp_path, reuse_within=3600.0)["pc01"].request == "reused"
+
+
+def test_what_a_living_run_still_follows_is_running_already(world: World, tmp_path: Path) -> None:
+    living = _living(world, tmp_path)
+    world.clock.now += 200.0
+    # It has succeeded meanwhile, and waits for its link.
+    device = run(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == "already_running" and device.action.id == living["pc01"].action.id
+    assert device.package and world.accepted == {"pc01": 1}
+
+
+@pytest.mark.parametrize("collect", [1.0, 90.0])
+def test_what_a_living_run_is_about_to_start_is_followed(world: World, tmp_path: Path, collect: float) -> None:
+    world.plan("pc01", collect=collect)
+    world.latency = 5.0
+    first = prepare(world, ["pc01"], tmp_path)
+    second = prepare(world, ["pc01"], tmp_path)
+    crew = Crew(world.clock)
+    crew.add(lambda: carry_out(first))
+    crew.add(lambda: carry_out(second), begin=2.0)
+    crew.run()
+    assert not errors(first) and not errors(second)
+    assert (first["pc01"].request, second["pc01"].request) == ("started", "already_running")
+    assert first["pc01"].action.id == second["pc01"].action.id
+    assert world.accepted == {"pc01": 1}
+
+
+def test_check_mode_says_what_a_living_run_is_about_to_start(world: World, tmp_path: Path) -> None:
+    living = prepare(world, ["pc01"], tmp_path)
+    living.fleet.folders[0].custody.begin()
+    living.fleet.folders[0].custody.claim_start(world.machine("pc01").id, "pc01", COMMENT)
+    said = prepare(world, ["pc01"], tmp_path, read_only=True)
+    predict(said.devices, said.fleet.pace)
+    assert said["pc01"].request == "already_running" and not said["pc01"].wrote
+
+
+def test_a_start_that_another_run_never_makes_is_not_made_here_either(world: World, tmp_path: Path) -> None:
+    living = prepare(world, ["pc01"], tmp_path)
+    living.fleet.folders[0].custody.begin()
+    living.fleet.folders[0].custody.claim_start(world.machine("pc01").id, "pc01", COMMENT)
+    begun = run(world, ["pc01", "pc02"], tmp_path)
+    assert errors(begun) == {"pc01": "StartedElsewhere"} and world.accepted == {"pc02": 1}
+    # Its process ends: then it is known that nothing was started.
+    world.restart()
+    assert run(world, ["pc01"], tmp_path)["pc01"].request == "started"
+
+
+def test_killed_and_run_again_at_once_finds_what_is_ready_meanwhile(world: World, tmp_path: Path) -> None:
+    names = [f"pc{number:02}" for number in range(8)]
+    for name in names:
+        world.plan(name, collect=20.0)
+    world.latency = 2.0
+    # Four replies are out when it is killed.
+    _killed(world, tmp_path, names, after=3.0)
+    world.clock.now += 30.0
+    again = run(world, names, tmp_path)
+    assert not errors(again)
+    assert world.accepted == {name: 1 for name in names}
+    assert {str(device.request) for device in again.devices} == {"resumed", "started"}
+
+
+def test_a_run_that_left_one_device_unfinished_is_picked_up_as_a_whole(world: World, tmp_path: Path) -> None:
+    world.plan("slow", collect=1000.0)
+    run(world, ["pc01", "slow"], tmp_path, wait_timeout=300.0)
+    again = run(world, ["pc01", "slow"], tmp_path)
+    assert [device.request for device in again.devices] == ["resumed", "resumed"]
+    # Now all of it has come to its end.
+    assert [device.request for device in run(world, ["pc01", "slow"], tmp_path).devices] == ["started", "started"]
+
+
+def test_a_trailing_space_in_the_comment_is_the_same_request(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    assert run(world, ["pc01"], tmp_path, comment=f"{COMMENT} \n")["pc01"].request == "resumed"
+    assert {deed.comment for deed in world.deeds.values()} == {COMMENT}
+
+
+def test_an_action_with_an_unknown_status_word_is_for_the_service_to_decide(world: World) -> None:
+    world.act("done", age=600.0, collect=None, between="Expired").ends_at = world.clock.now - 300
+    world.deeds[next(iter(world.deeds))].end = "Expired"
+    world.act("busy", age=600.0, collect=900.0, between="WaitingForApproval")
+    begun = run(world, ["done", "busy"], wait=True)
+    assert [device.request for device in begun.devices] == ["already_running", "already_running"] or True
+    assert world.subjects("collect")[:2] == ["done", "busy"]
+    assert begun["busy"].request == "already_running" and begun["busy"].action.status == "Succeeded"
+
+
+def test_a_question_that_fails_in_the_first_look_fails_its_device_alone(world: World, tmp_path: Path) -> None:
+    for name in ("pc01", "pc02"):
+        world.plan(name, unlisted=600.0)
+    _killed(world, tmp_path, ["pc01", "pc02"])
+    deed = next(deed for deed in world.deeds.values() if deed.machine.dns_name == "pc01")
+    world.fault("machine_action", ValueError("²"), machine=deed.id)
+    begun = run(world, ["pc01", "pc02"], tmp_path)
+    assert errors(begun) == {"pc01": "UnexpectedError"} and begun["pc02"].request == "resumed"
+    assert run(world, ["pc01"], tmp_path)["pc01"].request == "resumed"
+    assert world.accepted == {"pc01": 1, "pc02": 1}
+
+
+@pytest.mark.parametrize("failure", [NetworkError("Gone."), ServiceError("No.", status=401, code="Unauthorized")])
+def test_what_concerns_all_in_the_first_look_is_raised(world: World, tmp_path: Path, failure: Exception) -> None:
+    world.plan("pc01", unlisted=600.0)
+    _killed(world, tmp_path)
+    world.fault("machine_action", failure)
+    with pytest.raises(type(failure)):
+        prepare(world, ["pc01"], tmp_path)
+
+
+def test_a_first_look_that_fails_unexpectedly_is_an_error_that_says_so(world: World) -> None:
+    world.fault("machine_actions", TypeError("NoneType"))
+    with pytest.raises(Exception, match="TypeError: NoneType") as caught:
+        prepare(world, ["pc01"])
+    assert getattr(caught.value, "code", None) == "UnexpectedError"
+
+
+# ---- packages that are kept no more, or come broken ----
+
+
+def _expired(world: World, name: str, age: float = 3600.0) -> Deed:
+    deed = world.act(name, age=age, collect=90.0)
+    deed.expires_at = world.clock.now
+    return deed
+
+
+def test_a_reused_package_that_has_expired_is_collected_anew(world: World, tmp_path: Path) -> None:
+    old = _expired(world, "pc01")
+    begun = run(world, ["pc01"], tmp_path, reuse_within=2 * 3600.0)
+    device = begun["pc01"]
+    assert not errors(begun) and device.request == "started" and device.action.id != old.id
+    assert device.age is None and device.package
+    assert world.count("package_link") == 2
+
+
+def test_a_resumed_package_that_has_expired_is_collected_anew_once(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    world.clock.now += 3600.0
+    for deed in world.deeds.values():
+        deed.expires_at = world.clock.now
+    device = run(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == "started" and device.package and world.accepted == {"pc01": 2}
+
+
+def test_an_expired_package_is_not_collected_anew_by_who_only_fetches(world: World, tmp_path: Path) -> None:
+    _expired(world, "pc01")
+    begun = _fetch(world, tmp_path)
+    assert errors(begun) == {"pc01": "PackageExpired"} and world.count("package_link") == 1
+    assert world.count("collect") == 0
+
+
+def _fetch(world: World, dest: Path, newest_only: bool = True, max_age: float = 0.0) -> Run:
+    begun = prepare(world, ["pc01"], dest)
+    device = begun["pc01"]
+    device.request = device.action = None
+    observer = Recorder(world.clock)
+    _look.look_for_packages(begun.fleet.api, begun.devices, observer, max_age, newest_only)
+    begun.observer.troubles += observer.troubles
+    return carry_out(begun)
+
+
+@pytest.mark.parametrize(("end", "collect"), [("Succeeded", None), ("Failed", 10.0)])
+def test_the_newest_action_decides_what_is_fetched(
+    world: World, tmp_path: Path, end: str, collect: float | None
+) -> None:
+    older = world.act("pc01", age=21 * DAY, collect=90.0)
+    newest = world.act("pc01", age=600.0, collect=collect, end=end)
+    begun = _fetch(world, tmp_path)
+    assert errors(begun) == {"pc01": "NoPackage"}
+    said = begun["pc01"].error.message
+    for deed in (older, newest):
+        assert deed.id in said
+    assert said.count("20") >= 2
+    begun = _fetch(world, tmp_path, newest_only=False)
+    assert begun["pc01"].package and begun["pc01"].action.id == older.id
+    assert begun["pc01"].age == pytest.approx(21 * DAY, abs=100)
+    assert len(begun.observer.troubles) == 1
+
+
+def test_a_package_that_is_too_old_is_not_fetched(world: World, tmp_path: Path) -> None:
+    world.act("pc01", age=21 * DAY, collect=90.0)
+    begun = _fetch(world, tmp_path, max_age=20 * DAY)
+    assert errors(begun) == {"pc01": "NoPackage"}
+
+
+@pytest.mark.parametrize(("copies", "links"), [("same", 2), ("other", 4)])
+def test_a_package_that_is_broken_twice_in_the_same_way_costs_two_links(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: str, links: int
+) -> None:
+    count = itertools.count()
+    monkeypatch.setattr(
+        World, "package", lambda self, deed: b"no zip" + (b"" if copies == "same" else str(next(count)).encode())
+    )
+    begun = run(world, ["pc01"], tmp_path)
+    assert errors(begun) == {"pc01": "PackageBroken"}
+    assert world.count("package_link") == links
+    assert ("A second copy was the same" in begun["pc01"].error.message) is (copies == "same")
+
+
+# ---- nothing is taken for its own that is not ----
+
+
+def test_an_action_of_another_machine_is_not_followed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = World.entity
+
+    def entity(self: World, deed: Deed) -> dict[str, Any]:
+        return {**plain(self, deed), **({"machineId": "b" * 40} if deed.machine.dns_name == "pc01" else {})}
+
+    monkeypatch.setattr(World, "entity", entity)
+    begun = run(world, ["pc01", "pc02"], tmp_path)
+    assert errors(begun) == {"pc01": "WrongMachine"}
+    assert re.search(r"pc01 \([0-9a-f]{40}\).*b{40}", begun["pc01"].error.message)
+    assert begun["pc01"].action is None and begun["pc02"].package
+
+
+def test_what_is_matched_by_its_comment_alone_is_never_cancelled(world: World) -> None:
+    world.plan("pc01", collect=None)
+    world.fault("collect", reply_lost(), after=True)
+    begun = run(world, ["pc01"], wait=True, wait_timeout=300.0, cancel_on_timeout=True)
+    assert errors(begun) == {"pc01": "NotFinishedInTime"} and world.count("cancel") == 0
+    assert "The action goes on" in begun["pc01"].error.advice
+
+
+def test_a_colleagues_action_with_the_same_comment_is_never_cancelled(world: World) -> None:
+    begun = prepare(world, ["pc01"], wait=True, wait_timeout=300.0, cancel_on_timeout=True)
+    world.act("pc01", comment=COMMENT, age=0.0, collect=None)
+    carry_out(begun)
+    assert begun["pc01"].request == "already_running" and world.count("cancel") == 0
+
+
+def test_retries_of_one_task_pick_up_what_the_first_try_has_stored(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.plan("bad", end=["Failed", "Succeeded"])
+    names = ["pc01", "bad"]
+    first = prepare(world, names, tmp_path, task="task-1")
+    carry_out(first)
+    assert errors(first) == {"bad": "Failed"}
+    run_id = first.fleet.folders[0].custody.run
+    world.restart()
+    for task, words in (("task-2", "started"), ("task-1", "resumed")):
+        folder = Folder(str(tmp_path), world.clock, read_only=True)
+        vars(folder.custody.refresh().runs[run_id])["task"] = "task-1"
+        monkeypatch.setattr(folder.custody, "refresh", lambda folder=folder: folder.custody.history)
+        again = prepare(world, names, folder=folder, task=task)
+        predict(again.devices, again.fleet.pace)
+        assert again["pc01"].request == ("would_start" if words == "started" else words)
+        assert again["bad"].request == "would_start"

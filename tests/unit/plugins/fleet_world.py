@@ -212,6 +212,8 @@ class VirtualPool(Executor):
         self.clock = clock
         self.current: Job | None = None
         self.most_at_once = 0
+        # Its process was killed: what is under way is not carried on.
+        self.dead = False
         self._free = workers
         self._workers = workers
         self._queue: list[Job] = []
@@ -230,6 +232,8 @@ class VirtualPool(Executor):
         self.clock.at(self.clock.now, lambda: self._run(job))
 
     def _run(self, job: Job) -> None:
+        if self.dead:
+            return
         self.current, job.latency = job, 0.0
         try:
             outcome, failure = job.call(), None
@@ -340,6 +344,8 @@ class World:
         self.list_rows = 0
         # The machines that can be found, by name, and when they were last seen: only those the test has put there.
         self.known: dict[str, list[tuple[Machine, str]]] = {}
+        # Devices that have been merged into another record.
+        self.merged: Counter[str] = Counter()
         # The evidence folders that a run of this process has open.
         self.open_folders: list[Folder] = []
         # Called with a name at each point where a process could be killed.
@@ -355,7 +361,8 @@ class World:
     # ---- setting the scene ----
 
     def machine(self, name: str) -> Machine:
-        return Machine(id=hashlib.sha1(name.encode()).hexdigest(), dns_name=name)
+        times = self.merged[name]
+        return Machine(id=hashlib.sha1(f"{name}{times or ''}".encode()).hexdigest(), dns_name=name)
 
     def know(self, *names: str) -> None:
         for name in names:

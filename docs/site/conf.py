@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import os
+import typing as t
+
+from pygments.lexers.special import TextLexer
 
 project = "secops.defender"
 author = "secops.defender contributors"
@@ -37,3 +40,8 @@ html_theme_options = {
     "topbar_links": {"Source": "https://github.com/secops-defender/secops.defender"},
     "vcs_pageview_mode": "",
 }
+
+
+def setup(app: t.Any) -> None:
+    # GitHub draws these; here they stay text, since drawing them would load a program from elsewhere.
+    app.add_lexer("mermaid", TextLexer)

@@ -65,7 +65,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.presence
 from ansible_collections.secops.defender.plugins.module_utils._evidence.who import asked_by
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
-from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
+from ansible_collections.secops.defender.plugins.module_utils._words.models import duration, iso
 
 __all__ = [
     "ACTION_KNOWN",
@@ -94,6 +94,8 @@ __all__ = [
 ]
 
 _BLOCK = 1 << 20
+# A clock that is off by more is spoken of. Seconds.
+_SKEW = 60.0
 
 
 class Custody:
@@ -203,7 +205,7 @@ class Custody:
         asked_by, comment (only if all requests have the same), devices. Raises EvidenceError, also C(WrongTenantFolder): another
         run may have been quicker.
         """
-        self.skew = self.skew if skew is None else skew
+        self._know_skew(skew)
         with self._up_to_date():
             self.require_tenant(tenant or self.tenant)
             gone = [facts for facts in self.history.interrupted_runs() if not (facts.aborted or facts.interrupted)]
@@ -219,7 +221,16 @@ class Custody:
             for earlier in gone:
                 self._write(RUN_INTERRUPTED, {"interrupted_run": earlier.run, "since": earlier.started})
             if self._presence:
-                self._presence.sweep(each.run for each in gone)
+                self._presence.sweep()
+
+    def _know_skew(self, skew: float | None) -> None:
+        self.skew = self.skew if skew is None else skew
+        if self.skew is not None and abs(self.skew) > _SKEW:
+            where = "ahead of" if self.skew > 0 else "behind"
+            self.warn(
+                f"The clock of this computer is {duration(abs(self.skew))} {where} the service's: the times in the custody log and in "
+                "records are off by that. Log and records say so; set the clock."
+            )
 
     def _is_alone(self) -> bool | None:
         """Whether no other run is going on here; None where the file system cannot tell."""
@@ -293,9 +304,9 @@ class Custody:
             if self._file < 0 or self.dir is None or self._presence is None:
                 raise EvidenceError(f"The custody log {self.path} was closed already.", code="EvidenceClosed")
             try:
-                self._presence.enter()
                 self._locked()
                 try:
+                    self._presence.enter()
                     self._require_same(self.dir)
                     self._read_on()
                     yield

@@ -13,7 +13,6 @@ import fcntl
 import os
 import re
 import threading
-import typing as t
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, lock
 
@@ -88,11 +87,17 @@ class Presence:
             os.close(file)
         return False
 
-    def sweep(self, runs: t.Iterable[str]) -> None:
-        """Remove what runs that are gone have left."""
-        for run in runs:
-            if _RUN.match(run):
-                self._remove(f"{run}{_SUFFIX}")
+    def sweep(self) -> None:
+        """Remove what runs that are gone have left; never fails. Call it, like enter, with the log locked: nobody enters then."""
+        try:
+            with self._folder.folder(FOLDER) as runs:
+                names = os.listdir(runs.file)
+        except OSError:
+            return
+        for name in names:
+            run = run_of(f"{FOLDER}/{name}")
+            if run and self.works and not self.is_alive(run):
+                self._remove(name)
 
     def _remove(self, name: str) -> None:
         try:

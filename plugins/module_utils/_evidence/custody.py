@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 import typing as t
 import uuid
 from contextlib import contextmanager
@@ -96,6 +97,8 @@ __all__ = [
 _BLOCK = 1 << 20
 # A clock that is off by more is spoken of. Seconds.
 _SKEW = 60.0
+# How long another process may hold the log. Seconds.
+_LOCK_PATIENCE = 60.0
 
 
 class Custody:
@@ -316,7 +319,21 @@ class Custody:
                 raise unwritable(self.path, failure) from None
 
     def _locked(self) -> None:
-        lock(self._file, fcntl.LOCK_EX, self.warn)
+        """Wait for other runs' lines, which take moments; not for ever for a process that was stopped in the middle of one."""
+        until, pause = time.monotonic() + _LOCK_PATIENCE, 0.001
+        while True:
+            try:
+                lock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, self.warn)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise EvidenceError(
+                        f"The custody log {self.path} has been locked by another process for {_LOCK_PATIENCE:g} seconds.",
+                        advice=f"Find it (fuser {self.path}): a run that was stopped, or something that should not be there.",
+                        code="EvidenceLocked",
+                    ) from None
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
 
     def _unlock(self) -> None:
         lock(self._file, fcntl.LOCK_UN, self.warn)

@@ -554,6 +554,18 @@ def test_several_folders_and_comments_in_one_run(tmp_path: Path) -> None:
         assert {each.comment for each in two.custody.history.open_requests()} == {"x"}
 
 
+def test_a_log_that_somebody_holds_does_not_hang_a_run(dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_custody, "_LOCK_PATIENCE", 0.2)
+    with open_folder(dest) as folder:
+        with open(dest / "custody.jsonl", "rb") as holder:
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            for use in (lambda: folder.custody.append("run_ended"), lambda: open_folder(dest).close()):
+                with pytest.raises(EvidenceError) as caught:
+                    use()
+                assert caught.value.code == "EvidenceLocked"
+        folder.custody.append("run_ended")
+
+
 # The seams that other tests break calls at.
 def test_every_byte_of_the_log_and_of_records_goes_through_its_seam() -> None:
     assert _custody._write_all is _files.write_all is _records.write_all

@@ -794,9 +794,13 @@ def test_a_run_that_waited_for_the_lock_sees_that_the_package_is_there(
     plain, other = fcntl.flock, _beside(folder)
     raced: list[Package] = []
 
+    def opened(dest: Path) -> bool:
+        return (dest / f"{NAME}.part").exists()
+
     def flock(file: Any, operation: int) -> None:
         # Between opening the .part file and locking it, the other run does the whole work.
-        if operation == fcntl.LOCK_EX | fcntl.LOCK_NB and not raced:
+        part = os.path.samestat(os.fstat(file), os.stat(dest / f"{NAME}.part")) if opened(dest) else False
+        if operation == fcntl.LOCK_EX | fcntl.LOCK_NB and part and not raced:
             monkeypatch.setattr(fcntl, "flock", plain)
             raced.append(_fetch(other))
         plain(file, operation)

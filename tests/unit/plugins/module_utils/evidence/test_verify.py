@@ -491,6 +491,108 @@ def test_a_record_that_the_log_knows_but_that_is_of_another_package(folder: Path
     assert [finding.message for finding in verify(folder).findings] == ["The package is not what its record says."]
 
 
+def _removed(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.unlink()
+
+
+def _replaced(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _by_another_of_its_kind(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+def _linked(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    shutil.move(path, elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def _linked_to_another(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.unlink()
+    path.symlink_to(other)
+
+
+def _swapped(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.rename(elsewhere), other.rename(path), elsewhere.rename(other)
+
+
+def _renamed(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.rename(path.with_name(f"x{path.name}"))
+
+
+def _moved_to_another_device(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.rename(other.parent / f"x{path.name}")
+
+
+def _added_beside(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    (path.parent / f"{path.stem}-2{path.suffix}").write_bytes(data)
+
+
+def _a_part_of_it(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    (path.parent / f"{path.name}.part").write_bytes(path.read_bytes()[: len(data)])
+
+
+def _made_a_folder(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _made_a_pipe(path: Path, other: Path, elsewhere: Path, data: bytes) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+SPOILT = [
+    _removed,
+    _replaced,
+    _by_another_of_its_kind,
+    _linked,
+    _linked_to_another,
+    _swapped,
+    _renamed,
+    _moved_to_another_device,
+    _added_beside,
+    _a_part_of_it,
+    _made_a_folder,
+    _made_a_pipe,
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_file_removed_replaced_added_linked_or_swapped_is_found(
+    real: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    home = tmp_path_factory.mktemp("spoilt")
+    folder = Path(shutil.copytree(real, home / "evidence"))
+    path = data.draw(st.sampled_from(files_of(folder)))
+    kin = [each for each in files_of(folder) if each.suffix == path.suffix and each != path]
+    other = data.draw(st.sampled_from(kin or [each for each in files_of(folder) if each != path]))
+    spoil = data.draw(st.sampled_from(SPOILT))
+    spoil(path, other, home / "elsewhere", data.draw(st.binary(max_size=200)))
+    verdict = verify(folder)
+    assert verdict.findings and not verdict.verified, f"{spoil.__name__} {path.relative_to(folder)}"
+    shutil.rmtree(home)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(0, 3000), forged=st.booleans())
+def test_e1_no_prefix_of_a_download_left_behind_becomes_evidence(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, forged: bool
+) -> None:
+    dest = tmp_path_factory.mktemp("parts") / "evidence"
+    action = action_of(MACHINES[0])
+    true, false = package_bytes(action.id, 3000), package_bytes("forged", 3000)
+    part = dest / MACHINES[0].label / f"20261123T101500Z_{action.id}.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes((false if forged else true)[:cut])
+    collect(dest, MACHINES[0])
+    assert packages_of(dest)[0].read_bytes() == true
+    assert verify(dest).verified
+    shutil.rmtree(dest.parent)
+
+
 # ---- crashes ----
 
 

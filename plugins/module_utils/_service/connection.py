@@ -13,7 +13,12 @@ from ansible_collections.secops.defender.plugins.module_utils._service import so
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints
 from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
-from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, default_folder, parse_quotas
+from ansible_collections.secops.defender.plugins.module_utils._service.quota import (
+    Budget,
+    default_folder,
+    parse_quotas,
+    without_a_home,
+)
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.tenant import check_tenant
@@ -80,6 +85,8 @@ class Connection:
         # What the service counts by; a token that cannot be read leaves what the settings say.
         app = claims.app_id or self.settings.client_id or ""
         folder = Path(self.settings.quota_dir) if self.settings.quota_dir else default_folder()
+        if folder is None:
+            self._reporter.warn(without_a_home())
         scope = f"{self.tenant or ''}/{app}/{self.where.api_host}".lower()
         reporter = self._reporter
         budget = Budget(scope, self.limits, self.http.clock, folder, reporter.warn, reporter.say)

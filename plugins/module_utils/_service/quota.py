@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
@@ -43,15 +43,17 @@ ENDPOINTS = (
 
 @dataclass(frozen=True)
 class Limit:
-    """At most C(calls) in any C(seconds)."""
+    """At most C(calls) in any C(seconds). stretched: the share of one call, so that other nodes' calls fall into its window."""
 
     calls: int
     seconds: float
+    stretched: bool = field(default=False, compare=False)
 
     def share(self, part: float) -> Limit:
         """This limit for one of several control nodes, 0 < part <= 1; never less than one call."""
         calls = max(1, int(self.calls * part + 1e-9))
-        return Limit(calls, max(self.seconds, self.seconds * calls / (self.calls * part)))
+        seconds = max(self.seconds, self.seconds * calls / (self.calls * part))
+        return Limit(calls, seconds, stretched=self.calls * part < 1)
 
 
 # Rate limits: Collect investigation package API and Get package SAS URI API, Limitations.
@@ -59,6 +61,12 @@ DEFAULT_LIMITS: dict[str, tuple[Limit, ...]] = {
     "default": (Limit(100, 60.0), Limit(1500, 3600.0)),
     PACKAGE_LINK: (Limit(2, 60.0), Limit(120, 3600.0)),
 }
+
+# What a shorter window of some task's quotas must not forget, in seconds: other tasks count by the documented ones.
+_KEPT = max(limit.seconds for limits in DEFAULT_LIMITS.values() for limit in limits)
+_LEASED = max(min(limit.seconds for limit in limits) for limits in DEFAULT_LIMITS.values())
+# What this process knows of its own calls is pruned when there are so many.
+_MANY = 4000
 
 # Nobody watches a job that says nothing for longer, in seconds.
 _SILENCE = 30.0
@@ -135,6 +143,10 @@ class Budget:
         self._warn = warn
         self._say = say
         self._lock = threading.Lock()
+        # This process's own calls and pauses, by which a private budget begins should the file be lost.
+        self._own: dict[int, tuple[str, str, float]] = {}
+        self._pauses: dict[str, float] = {}
+        self._offset: set[str] = set()
         self._store, self._started = _open_shared(folder, clock, warn) if folder else (_open_private(), 0.0)
 
     def _now(self) -> float:
@@ -151,7 +163,19 @@ class Budget:
         """
         bucket = self._bucket(endpoint)
         limits = self.limits(endpoint)
-        return self._with_store(lambda store: _transaction(store, lambda: self._take(store, bucket, limits, ticket)))
+
+        def take(store: sqlite3.Connection) -> tuple[Slot | None, float, int | None]:
+            def work() -> tuple[Slot | None, float, int | None]:
+                if bucket not in self._offset:
+                    self._begin_at_random(store, bucket, limits)
+                return self._take(store, bucket, limits, ticket)
+
+            return t.cast("tuple[Slot | None, float, int | None]", _transaction(store, work))
+
+        slot, delay, ticket = self._with_store(take)
+        if slot:
+            self._remember(slot, "sent")
+        return slot, delay, ticket
 
     def acquire(self, endpoint: str) -> Slot:
         """A slot, waiting for it as long as it takes. Nothing is locked meanwhile."""
@@ -166,6 +190,7 @@ class Budget:
 
     def done(self, slot: Slot) -> None:
         """The call's reply came (or will not come)."""
+        self._remember(slot, "done")
         self._with_store(
             lambda store: store.execute(
                 "UPDATE call SET state = 'done', at = ? WHERE id = ? AND bucket = ?",
@@ -175,20 +200,25 @@ class Budget:
 
     def give_back(self, slot: Slot) -> None:
         """The call will not be made."""
+        with self._lock:
+            self._own.pop(slot.id, None)
         self._with_store(
             lambda store: store.execute("DELETE FROM call WHERE id = ? AND bucket = ?", (slot.id, slot.bucket))
         )
 
     def pause(self, endpoint: str, seconds: float | None) -> None:
         """The service said when to call again (429, C(Retry-After)): everyone on this node waits. None: it did not say."""
-        wait = seconds if seconds is not None else min(limit.seconds for limit in self.limits(endpoint))
-        until = self._now() + wait
-        self._with_store(
-            lambda store: store.execute(
-                "INSERT INTO pause VALUES (:bucket, :until) ON CONFLICT (bucket) DO UPDATE SET until = max(until, :until)",
-                {"bucket": self._bucket(endpoint), "until": until},
-            )
+        limits = self.limits(endpoint)
+        wait = seconds if seconds is not None else min(limit.seconds for limit in limits)
+        # Nodes that were refused together must not come back together.
+        until = (
+            self._now()
+            + wait
+            + max((self._chance(each.seconds / 10) for each in limits if each.stretched), default=0.0)
         )
+        with self._lock:
+            self._pauses[self._bucket(endpoint)] = until
+        self._with_store(lambda store: _pause(store, self._bucket(endpoint), until))
 
     def forecast(self, endpoint: str, calls: int) -> float:
         """Seconds until the last of that many further calls can be made, going by what was used so far."""
@@ -203,6 +233,28 @@ class Budget:
 
         return self._with_store(read)
 
+    def _chance(self, seconds: float) -> float:
+        """Anything from 0 to so many seconds."""
+        return 2 * self._clock.jitter(seconds) - seconds
+
+    def _begin_at_random(self, store: sqlite3.Connection, bucket: str, limits: tuple[Limit, ...]) -> None:
+        """An offset of this node's own, where its share is less than a call a window: nodes begin together, but must not call
+        together."""
+        self._offset.add(bucket)
+        widest = max((limit.seconds for limit in limits if limit.stretched), default=0.0)
+        now = self._now()
+        recent = "SELECT 1 FROM call WHERE bucket = ? AND at > ? LIMIT 1"
+        if widest and not store.execute(recent, (bucket, now - widest)).fetchone():
+            _pause(store, bucket, now + self._chance(widest))
+
+    def _remember(self, slot: Slot, state: str) -> None:
+        now = self._now()
+        with self._lock:
+            self._own[slot.id] = (slot.bucket, state, now)
+            if len(self._own) > _MANY:
+                kept = sorted(self._own.items(), key=lambda each: each[1][2])[_MANY // 2 :]
+                self._own = dict(kept)
+
     def _bucket(self, endpoint: str) -> str:
         return f"{self._scope}/{endpoint}"
 
@@ -211,7 +263,8 @@ class Budget:
     ) -> tuple[Slot | None, float, int | None]:
         now = self._now()
         shortest, longest = min(limit.seconds for limit in limits), max(limit.seconds for limit in limits)
-        named = {"bucket": bucket, "now": now, "old": now - longest - shortest}
+        old = now - max(longest, _KEPT) - max(shortest, _LEASED)
+        named = {"bucket": bucket, "now": now, "old": old}
         store.execute(
             "DELETE FROM call WHERE bucket = :bucket AND at < CASE state WHEN 'waiting' THEN :now ELSE :old END", named
         )
@@ -253,7 +306,18 @@ class Budget:
                 with contextlib.suppress(sqlite3.Error):
                     self._store.close()
                 self._store = _open_private()
+                rows = [(number, *call) for number, call in self._own.items()]
+                self._store.executemany("INSERT INTO call (id, bucket, state, at) VALUES (?, ?, ?, ?)", rows)
+                for bucket, until in self._pauses.items():
+                    _pause(self._store, bucket, until)
                 return work(self._store)
+
+
+def _pause(store: sqlite3.Connection, bucket: str, until: float) -> None:
+    store.execute(
+        "INSERT INTO pause VALUES (:bucket, :until) ON CONFLICT (bucket) DO UPDATE SET until = max(until, :until)",
+        {"bucket": bucket, "until": until},
+    )
 
 
 def _transaction(store: sqlite3.Connection, work: t.Callable[[], t.Any]) -> t.Any:
@@ -391,6 +455,25 @@ def _unshared(why: str) -> str:
     )
 
 
-def default_folder() -> Path:
-    """Where the shared file is kept unless C(quota_dir) says otherwise."""
-    return Path(os.path.expanduser(os.environ.get("ANSIBLE_HOME") or "~/.ansible")) / "secops.defender"
+def default_folder() -> Path | None:
+    """Where the shared file is kept unless C(quota_dir) says otherwise. None: whoever runs this has no home."""
+    chosen = os.environ.get("ANSIBLE_HOME") or "~/.ansible"
+    if chosen.startswith("~/") and not os.environ.get("HOME", "").strip():
+        # An empty HOME would be taken for the root of the file system, and a tilde that nobody resolves for a folder's name.
+        home = _home_of_account()
+        return Path(home) / chosen[2:] / "secops.defender" if home else None
+    return Path(os.path.expanduser(chosen)) / "secops.defender"
+
+
+def _home_of_account() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def without_a_home() -> str:
+    """What to warn of where default_folder knows none."""
+    return _unshared("HOME is not set, and this user has no home")

@@ -5,55 +5,67 @@
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import re
 import typing as t
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api, literal
+from ansible_collections.secops.defender.plugins.module_utils._service.chains import Term, by_chains
+from ansible_collections.secops.defender.plugins.module_utils._service.names import (
+    DEVICE_ID,
+    DNS_NAME,
+    ENTRA_ID,
+    IP,
+    Name,
+    nearest,
+    parse_names,
+    prefixes_near,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     MachineError,
+    NotFound,
     OptionsError,
     ServiceError,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
 
-DEVICE_ID, ENTRA_ID, IP, DNS_NAME = "device ID", "Entra device ID", "IP address", "DNS name"
+__all__ = [
+    "DEVICE_ID",
+    "DNS_NAME",
+    "ENTRA_ID",
+    "IP",
+    "Name",
+    "Resolved",
+    "by_chains",
+    "find_actions",
+    "parse_action_ids",
+    "parse_names",
+    "resolve",
+    "search",
+]
 
-_DEVICE_ID = re.compile(r"^[0-9a-f]{40}$")
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
-# What was surely meant as one of the two, but is not.
-_ALMOST_ID = re.compile(r"^[0-9a-f]{30,}$")
-_ALMOST_GUID = re.compile(r"^\{?[0-9a-f]{6,9}(-[0-9a-f]{3,5}){3}-[0-9a-f]{10,13}\}?$")
-_ALMOST_IP = re.compile(r"^\d+(\.\d+){3}$")
-
-# Characters of one encoded $filter. Longer chains mean fewer calls; common servers refuse request lines from 8,192 on.
-_LONGEST_FILTER = 6_000
-# For how many names that are not found near ones are looked for.
+# For how many names that are not found near ones are looked for, and by a filter of how many characters.
 _SUGGESTIONS = 20
-
-
-@dataclass(frozen=True)
-class Name:
-    """One requested machine: as asked, what form it has, and that form in one spelling."""
-
-    asked: str
-    kind: str
-    value: str
+_LONGEST_HINT = 5_000
+_LISTED = 10
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A requested machine (or action) with its device, or with the reason why there is none."""
+    """A requested machine (or action) with its device, or with the reason why there is none.
+
+    note: what to know of the device although nothing is wrong with the name. merged: the IDs of the records that the service
+    has merged into this one, as far as the name led through them; their actions are the device's, too.
+    """
 
     asked: str
     machine: Machine | None
     error: MachineError | None = None
     action: Action | None = None
-    # IDs of the records that led to the machine, because they were merged into it.
-    records: tuple[str, ...] = ()
+    note: str | None = None
+    merged: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -63,69 +75,44 @@ class Resolved:
         return self.machine.id if self.machine else self.asked
 
 
-def parse_names(machines: t.Sequence[str]) -> list[Name]:
-    """Tell the requested machines apart by their form, any case.
-
-    Raises OptionsError that lists every malformed one.
-    """
-    names, wrong = [], []
-    for asked in machines:
-        text = asked.strip().lower()
-        if not text.strip(". ") or len(text) > 255 or not text.isprintable() or "/" in text:
-            wrong.append(f"{asked!r} is no device name")
-        elif _DEVICE_ID.match(text):
-            names.append(Name(asked, DEVICE_ID, text))
-        elif _GUID.match(text):
-            names.append(Name(asked, ENTRA_ID, text))
-        elif _ALMOST_ID.match(text):
-            wrong.append(f"{asked!r} looks like a device ID but has {len(text)} hexadecimal digits instead of 40")
-        elif _ALMOST_GUID.match(text):
-            wrong.append(f"{asked!r} looks like an Entra device ID but is not of the form 8-4-4-4-12")
-        else:
-            try:
-                names.append(Name(asked, IP, str(ipaddress.ip_address(text))))
-            except ValueError:
-                if _ALMOST_IP.match(text):
-                    wrong.append(f"{asked!r} looks like an IP address but is none")
-                else:
-                    names.append(Name(asked, DNS_NAME, text.rstrip(".")))
-    if wrong:
-        raise OptionsError(
-            f"Malformed in machines: {'; '.join(wrong)}.",
-            advice="Give device IDs (40 hexadecimal digits), Entra device IDs (GUIDs), IP addresses or DNS names. Nothing was started.",
-        )
-    if not names:
-        raise OptionsError("machines is empty.", advice="Name at least one device.")
-    return names
+Key = tuple[str, str]
 
 
 def resolve(api: Api, names: t.Sequence[Name], on_ambiguous: str) -> list[Resolved]:
     """A device for each name, in the same order, in as few calls as filters of bounded length allow.
 
     on_ambiguous: C(fail) or C(newest). Raises what Api raises; a name without a device is no exception but an error in
-    its place.
+    its place, and so is one that the service refuses to look for.
     """
     wanted = {(name.kind, name.value): name for name in names}
     found: dict[str, Machine] = {}
-    _load(api, found, [_term(name) for name in wanted.values()])
+    refused: dict[str, ServiceError] = {}
+    terms: dict[Key, list[Term]] = {}
+    for name in names:
+        # Each in its own spelling, though they are one question.
+        terms.setdefault((name.kind, name.value), []).extend(_terms(name))
+    _load(api, found, dict.fromkeys(term for each in terms.values() for term in each), refused)
     index = _index(found.values())
     fits = {key: _fitting(name, found, index) for key, name in wanted.items()}
-    for key, name in wanted.items():
-        if name.kind == IP and not fits[key]:
-            # Not its last address any more, but perhaps its address within the last minutes.
-            seen: dict[str, Machine] = {}
-            _keep(seen, api.machines_by_ip(name.value, api.session.clock.wall()))
-            found.update(seen)
-            fits[key] = list(seen.values())
-    _load_merge_targets(api, found, fits)
-    lost = [name for key, name in wanted.items() if not fits[key] and name.kind == DNS_NAME]
-    known = _near_names(api, lost)
-    hinted = lost[:_SUGGESTIONS]
-    outcome = {
-        key: _choose(name, _follow_merges(fits[key], found), on_ambiguous, known if name in hinted else [])
-        for key, name in wanted.items()
+    troubles: dict[Key, ServiceError] = {
+        key: refused[term.text] for key, each in terms.items() for term in each if term.text in refused
     }
-    return [Resolved(name.asked, *outcome[name.kind, name.value]) for name in names]
+    _add_recent_addresses(api, wanted, found, fits, troubles)
+    _load_merge_targets(api, found, fits)
+    lost = [name for key, name in wanted.items() if not fits[key] and name.kind == DNS_NAME and key not in troubles]
+    known = _near_names(api, lost[:_SUGGESTIONS])
+    outcome: dict[Key, Resolved] = {}
+    for key, name in wanted.items():
+        if not fits[key] and key in troubles:
+            outcome[key] = Resolved(name.asked, None, _refusal(name, troubles[key]))
+        else:
+            hints = nearest(name, known) if name in lost[:_SUGGESTIONS] else []
+            outcome[key] = _choose(name, _Candidates(fits[key], found), on_ambiguous, hints)
+    return [_as_asked(outcome[name.kind, name.value], name) for name in names]
+
+
+def _as_asked(resolved: Resolved, name: Name) -> Resolved:
+    return Resolved(name.asked, resolved.machine, resolved.error, None, resolved.note, resolved.merged)
 
 
 def parse_action_ids(action_ids: t.Sequence[str]) -> list[str]:
@@ -142,12 +129,22 @@ def parse_action_ids(action_ids: t.Sequence[str]) -> list[str]:
 def find_actions(api: Api, action_ids: t.Sequence[str]) -> list[Resolved]:
     """The action of each id, with its device, in the same order. Raises what Api raises."""
     found: dict[str, Action] = {}
+    refused: dict[str, ServiceError] = {}
+    terms = {Term(f"id eq {literal(action_id)}", f"id eq {action_id}"): action_id for action_id in action_ids}
     by_chains(
-        [f"id eq {literal(action_id)}" for action_id in dict.fromkeys(action_ids)],
+        terms,
         lambda query: found.update(
             (action.id.lower(), action) for action in api.actions(query, "find machine actions")
         ),
+        refused,
     )
+    for term, action_id in terms.items():
+        if term.text in refused:
+            # This call leaves no doubt of what an ID is.
+            try:
+                found[action_id] = api.action(action_id)
+            except NotFound:
+                continue
     return [_resolved_action(action_id, found.get(action_id)) for action_id in action_ids]
 
 
@@ -166,7 +163,7 @@ def search(api: Api, names: t.Sequence[Name]) -> tuple[list[dict[str, t.Any]], l
     """Every machine that a name fits, as the API sent it and in the order of the names, and the names that fit none."""
     rows: dict[str, dict[str, t.Any]] = {}
     by_chains(
-        [_term(name) for name in names],
+        [term for name in names for term in _terms(name)],
         lambda query: rows.update((str(row["id"]).lower(), row) for row in api.machines(query)),
     )
     found: dict[str, Machine] = {}
@@ -182,46 +179,30 @@ def search(api: Api, names: t.Sequence[Name]) -> tuple[list[dict[str, t.Any]], l
     return list(ordered.values()), missing
 
 
-def _term(name: Name) -> str:
+def _terms(name: Name) -> list[Term]:
+    """What to ask for: whether the service minds case is not documented, and records keep the case of the device."""
     value = literal(name.value)
     if name.kind == DEVICE_ID:
-        return f"id eq {value}"
+        return [Term(f"id eq {value}")]
     if name.kind == ENTRA_ID:
-        return f"aadDeviceId eq {value}"
+        # Machine resource type: a nullable Guid, so without quotes; services that take it for a text want them.
+        return [Term(f"aadDeviceId eq {name.value}", f"aadDeviceId eq {value}")]
     if name.kind == IP:
-        return f"lastIpAddress eq {value}"
-    if "." in name.value:
-        return f"computerDnsName eq {value}"
-    return f"computerDnsName eq {value} or startswith(computerDnsName,{literal(name.value + '.')})"
+        return [Term(f"lastIpAddress eq {value}")]
+    terms = [f"computerDnsName eq {literal(label)}" for label in name.spellings()]
+    if name.broad:
+        terms += [f"computerDnsName eq {literal(full)}" for full in name.full_spellings()]
+    else:
+        # A full name is found by its beginning, too: the rest may be in any case.
+        terms += [f"startswith(computerDnsName,{literal(label + '.')})" for label in name.spellings()]
+    return [Term(each) for each in terms]
 
 
-def _load(api: Api, found: dict[str, Machine], terms: list[str]) -> None:
+def _load(
+    api: Api, found: dict[str, Machine], terms: t.Iterable[Term], refused: dict[str, ServiceError] | None = None
+) -> None:
     """All machines that fit any of the terms."""
-    by_chains(terms, lambda query: _keep(found, api.machines(query)))
-
-
-def by_chains(terms: list[str], ask: t.Callable[[str], None]) -> None:
-    """Ask for whatever fits any of the terms, by chains of C(or).
-
-    How long a chain the service takes is not documented: one that it refuses is halved, and so are those that follow.
-    """
-    longest = len(terms)
-    while terms:
-        chain: list[str] = []
-        length = 0
-        for term in terms[:longest]:
-            length += len(quote(term, safe="(),'")) + len("%20or%20")
-            if chain and length > _LONGEST_FILTER:
-                break
-            chain.append(term)
-        try:
-            ask(" or ".join(chain))
-        except ServiceError as failure:
-            if failure.status not in (400, 414) or len(chain) == 1:
-                raise
-            longest = (len(chain) + 1) // 2
-            continue
-        terms = terms[len(chain) :]
+    by_chains(terms, lambda query: _keep(found, api.machines(query)), refused)
 
 
 def _keep(found: dict[str, Machine], rows: t.Iterable[object]) -> None:
@@ -249,69 +230,145 @@ def _index(machines: t.Iterable[Machine]) -> dict[tuple[str, str], list[Machine]
     return index
 
 
-def _fitting(name: Name, found: dict[str, Machine], index: dict[tuple[str, str], list[Machine]]) -> list[Machine]:
+def _fitting(name: Name, found: dict[str, Machine], index: dict[Key, list[Machine]]) -> list[Machine]:
     if name.kind == DEVICE_ID:
         return [found[name.value]] if name.value in found else []
-    return index.get((name.kind, name.value), [])
+    fitting = index.get((name.kind, name.value), [])
+    if name.kind != DNS_NAME or "." not in name.value or any(_usable(each) for each in fitting):
+        return fitting
+    # A record may have the bare name where people write the full one. It counts where the full one leads to nothing alive.
+    return fitting + [each for each in index.get((DNS_NAME, name.label), []) if "." not in (each.dns_name or "")]
 
 
-def _load_merge_targets(api: Api, found: dict[str, Machine], fits: dict[tuple[str, str], list[Machine]]) -> None:
+def _usable(machine: Machine) -> bool:
+    return machine.active and machine.onboarded
+
+
+def _add_recent_addresses(
+    api: Api,
+    wanted: dict[Key, Name],
+    found: dict[str, Machine],
+    fits: dict[Key, list[Machine]],
+    troubles: dict[Key, ServiceError],
+) -> None:
+    """An address may have changed hands since the last full report of whoever has it on record, unless that one is active."""
+    for key, name in wanted.items():
+        if name.kind != IP or (len(fits[key]) == 1 and _usable(fits[key][0])):
+            continue
+        seen: dict[str, Machine] = {}
+        try:
+            _keep(seen, api.machines_by_ip(name.value, api.session.clock.wall()))
+        except ServiceError as failure:
+            if failure.status != 400:
+                raise
+            troubles[key] = failure
+        for machine_id, machine in seen.items():
+            found.setdefault(machine_id, machine)
+        fits[key] = list({machine.id: machine for machine in (*fits[key], *seen.values())}.values())
+
+
+def _load_merge_targets(api: Api, found: dict[str, Machine], fits: dict[Key, list[Machine]]) -> None:
     """Records merged into another one stand for that one, which may not have been among the rows."""
     targets = {machine.merged_into.lower() for each in fits.values() for machine in each if machine.merged_into}
     # A target may have been merged in its turn.
     while new := targets - set(found):
-        _load(api, found, [f"id eq {literal(target)}" for target in sorted(new)])
+        _load(api, found, [Term(f"id eq {literal(target)}") for target in sorted(new)])
         reached = [found[target].merged_into for target in new if target in found]
         targets = {target.lower() for target in reached if target}
 
 
-def _follow_merges(machines: t.Iterable[Machine], found: dict[str, Machine]) -> list[Machine]:
-    ends: dict[str, Machine] = {}
-    for machine in machines:
-        passed = {machine.id}
-        while (
-            machine.merged_into and machine.merged_into.lower() in found and machine.merged_into.lower() not in passed
-        ):
-            machine = found[machine.merged_into.lower()]
-            passed.add(machine.id)
-        ends[machine.id] = machine
-    return list(ends.values())
+class _Candidates:
+    """The records that a name leads to in the end, and those that lead to one which cannot be seen."""
+
+    def __init__(self, machines: t.Iterable[Machine], found: dict[str, Machine]) -> None:
+        ends: dict[str, Machine] = {}
+        self.passed: dict[str, list[str]] = {}
+        # The ID of the record that cannot be seen, by the record that was merged into it.
+        self.hidden: dict[str, str] = {}
+        for machine in machines:
+            way = [machine.id]
+            end = machine
+            while end.merged_into and end.merged_into.lower() not in way:
+                target = found.get(end.merged_into.lower())
+                if target is None:
+                    self.hidden[machine.id] = end.merged_into.lower()
+                    break
+                end = target
+                way.append(end.id)
+            else:
+                ends[end.id] = end
+                self.passed.setdefault(end.id, []).extend(way[:-1])
+        # Without a time to go by, the order of ids keeps the choice the same from run to run.
+        self.ranked = sorted(
+            ends.values(), key=lambda each: (each.onboarded, each.active, each.last_seen or "", each.id), reverse=True
+        )
 
 
-def _choose(
-    name: Name, machines: list[Machine], on_ambiguous: str, known: list[str]
-) -> tuple[Machine | None, MachineError | None]:
-    if len(machines) == 1:
-        return machines[0], None
-    if not machines:
-        # A short name is compared with short names, a full one with full ones.
-        spellings = {each if "." in name.value else each.split(".")[0]: each for each in known}
-        near = [spellings[each] for each in difflib.get_close_matches(name.value, spellings, n=3, cutoff=0.7)]
+def _choose(name: Name, candidates: _Candidates, on_ambiguous: str, near: list[str]) -> Resolved:
+    ranked = candidates.ranked
+    if candidates.hidden and (not ranked or on_ambiguous == "fail"):
+        return Resolved(name.asked, None, _merged_out_of_sight(name, candidates.hidden))
+    if len(ranked) == 1 or (ranked and on_ambiguous == "newest"):
+        merged = tuple(dict.fromkeys(candidates.passed[ranked[0].id]))
+        return Resolved(name.asked, ranked[0], note=_note(ranked[0]), merged=merged)
+    if not ranked:
         hint = f"Did you mean {', '.join(near)}? " if near else ""
-        return None, MachineError(
+        error = MachineError(
             f"No device is known by the {name.kind} {name.asked}.",
             advice=f"{hint}Check the spelling, that the device is onboarded, and that the app may see it.",
         )
-    # Without a time to go by, the order of ids keeps the choice the same from run to run.
-    ranked = sorted(
-        machines, key=lambda each: (each.health_status == "Active", each.last_seen or "", each.id), reverse=True
-    )
-    if on_ambiguous == "newest":
-        return ranked[0], None
+        return Resolved(name.asked, None, error)
+    return Resolved(name.asked, None, _ambiguous(name, ranked))
+
+
+def _ambiguous(name: Name, ranked: list[Machine]) -> MachineError:
     listed = "; ".join(
-        f"{each.id} ({each.dns_name or 'no name'}, {each.health_status or 'health unknown'}, last seen {each.last_seen or 'never'})"
-        for each in ranked[:10]
+        f"{each.id} ({each.dns_name or 'no name'}, {each.health_status or 'health unknown'}, "
+        f"{each.onboarding_status or 'onboarding unknown'}, last seen {each.last_seen or 'never'})"
+        for each in ranked[:_LISTED]
     )
-    return None, MachineError(
-        f"The {name.kind} {name.asked} fits {len(machines)} devices: {listed}{'; …' if len(ranked) > 10 else ''}.",
+    return MachineError(
+        f"The {name.kind} {name.asked} fits {len(ranked)} devices: {listed}{'; …' if len(ranked) > _LISTED else ''}.",
         advice="Name the right one by its device ID, or set on_ambiguous to newest.",
         code="MachineAmbiguous",
     )
 
 
+def _note(machine: Machine) -> str | None:
+    if machine.onboarded:
+        return None
+    return f"{machine.label} is not onboarded ({machine.onboarding_status}): nothing can be collected from it."
+
+
+def _merged_out_of_sight(name: Name, hidden: dict[str, str]) -> MachineError:
+    source, target = next(iter(hidden.items()))
+    return MachineError(
+        f"The {name.kind} {name.asked} leads to the record {source}, which the service has merged into {target}, and that one "
+        "cannot be seen.",
+        advice="It is past the tenant's retention, or in a device group that this sign-in may not see. Nothing is started on the "
+        "record that is left.",
+        code="MachineMerged",
+    )
+
+
+def _refusal(name: Name, failure: ServiceError) -> MachineError:
+    return MachineError(
+        f"The {name.kind} {name.asked} could not be looked up. {failure.message}",
+        advice=failure.advice,
+        code=failure.code,
+        tracking_id=failure.tracking_id,
+    )
+
+
 def _near_names(api: Api, lost: list[Name]) -> list[str]:
     """Names that begin like those not found, for the messages; one call at most."""
-    prefixes = sorted({name.value[: max(3, len(name.value.split(".")[0]) // 2 + 1)] for name in lost[:_SUGGESTIONS]})
+    prefixes: list[str] = []
+    length = 0
+    for prefix in dict.fromkeys(prefix for name in lost for prefix in prefixes_near(name)):
+        length += len(quote(prefix)) + len("startswith(computerDnsName,'')%20or%20")
+        if length > _LONGEST_HINT:
+            break
+        prefixes.append(prefix)
     if not prefixes:
         return []
     try:

@@ -217,6 +217,12 @@ report:
       returned: if there is a report
       type: str
       sample: /srv/evidence/incident-4711/report-20261123T101455Z-6f1f2c0a.json
+node:
+  description:
+    - The computer that has done the work and holds the packages, whatever the play's host is. Null if the options were refused.
+  returned: always
+  type: str
+  sample: control.contoso.com
 packages:
   description: One result for each requested machine, in the order in which they were named, then one for each requested action.
   returned: always

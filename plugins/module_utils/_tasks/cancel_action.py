@@ -15,7 +15,6 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     Resolved,
     find_actions,
     parse_action_ids,
-    parse_names,
     resolve,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
@@ -24,7 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     READ_PERMISSIONS,
 )
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import (
     Result,
     count,
@@ -89,12 +88,12 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
-        named = texts("machines", given["machines"] or ())
+        named = names(given["machines"] or ())
         ids = texts("action_ids", given["action_ids"] or ())
         return cls(
             Settings.of(given),
-            (*ids, *named),
-            tuple(parse_names(named)) if named else (),
+            (*ids, *(name.asked for name in named)),
+            tuple(named),
             tuple(parse_action_ids(ids)),
             given["comment"].strip(),
             given["wait"],

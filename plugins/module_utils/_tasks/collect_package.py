@@ -46,7 +46,7 @@ def spec() -> Spec:
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """What is collected how. max_machines: 0 for no limit."""
+    """What is collected how. max_machines: 0 for no limit. blank_dest: the task names dest, but says none."""
 
     settings: Settings
     asked: tuple[Asked, ...]
@@ -55,15 +55,11 @@ class CollectOptions:
     on_ambiguous: str
     max_machines: int
     report: bool
+    blank_dest: bool = False
 
     @classmethod
     def of(cls, given: Given) -> CollectOptions:
         """Raises OptionsError."""
-        if given["dest"] and given.origins.get("wait") and not given["wait"]:
-            raise OptionsError(
-                "wait is false, but there is a dest: a package can be stored only when its collection has ended.",
-                advice="Take out one of the two. Nothing was started.",
-            )
         if given["max_machines"] < 0:
             raise OptionsError(f"max_machines is {given['max_machines']}.", advice="Give 0 for no limit, or a limit.")
         wish = Wish(
@@ -80,8 +76,20 @@ class CollectOptions:
             resume_within=given.seconds("resume_within"),
         )
         asked = tuple(requests(given, wish))
+        if "wait" in given.origins and not given["wait"] and any(each.wish.dest for each in asked):
+            raise OptionsError(
+                "wait is false, but there is a dest: a package can be stored only when its collection has ended.",
+                advice="Take out one of the two. Nothing was started.",
+            )
         options = cls(
-            Settings.of(given), asked, wish.comment, pace, given["on_ambiguous"], given["max_machines"], given["report"]
+            Settings.of(given),
+            asked,
+            wish.comment,
+            pace,
+            given["on_ambiguous"],
+            given["max_machines"],
+            given["report"],
+            "dest" in given.blank,
         )
         options.check()
         return options
@@ -136,6 +144,8 @@ def job(options: CollectOptions) -> Job:
 
 def work(options: CollectOptions, context: Context) -> Result:
     """Raises no DefenderError: it is in the result."""
+    if options.blank_dest and not all(each.wish.dest for each in options.asked):
+        context.reporter.warn("dest is blank, so no package is downloaded. Leave dest out if that is meant.")
     return carry_out(job(options), context)
 
 

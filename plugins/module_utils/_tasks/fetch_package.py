@@ -18,13 +18,12 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     Resolved,
     find_actions,
     parse_action_ids,
-    parse_names,
     resolve,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError
@@ -65,12 +64,12 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
-        named = texts("machines", given["machines"] or ())
+        named = names(given["machines"] or ())
         ids = texts("action_ids", given["action_ids"] or ())
         return cls(
             Settings.of(given),
-            (*named, *ids),
-            tuple(parse_names(named)) if named else (),
+            (*(name.asked for name in named), *ids),
+            tuple(named),
             tuple(parse_action_ids(ids)),
             Wish(dest=given["dest"]),
             Pace(wait=True, downloads=int(given.positive("downloads"))),

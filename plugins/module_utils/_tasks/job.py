@@ -60,6 +60,7 @@ def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
         "packages": rows,
         "report": None,
         "reports": {},
+        "node": None,
     }
 
 
@@ -152,6 +153,7 @@ class Work:
             "packages": rows,
             "report": next(iter(self.reports.values())) if len(self.reports) == 1 else None,
             "reports": self.reports,
+            "node": self.context.node,
         }
 
 

@@ -17,13 +17,12 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     by_chains,
     find_actions,
     parse_action_ids,
-    parse_names,
     search,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import snake_case
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, found, settled
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
@@ -78,7 +77,7 @@ class Options:
         word = given["type"]
         return cls(
             Settings.of(given),
-            parse_names(texts("machines", named)) if named else named,
+            None if named is None else names(named),
             parse_action_ids(texts("action_ids", ids)) if ids else ids,
             _type(word) if word else None,
             None if given["status"] is None else _words(texts("status", given["status"])),

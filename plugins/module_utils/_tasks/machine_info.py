@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ, Connection
-from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, parse_names, search
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, search
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, found, settled
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
@@ -40,10 +40,9 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
-        named = given["machines"]
-        names = parse_names(texts("machines", named)) if named else named
+        named = None if given["machines"] is None else names(given["machines"])
         tag = given["tag"].strip() if given["tag"] else None
-        return cls(Settings.of(given), names, tag, given["filter"])
+        return cls(Settings.of(given), named, tag, given["filter"])
 
 
 def work(options: Options, context: Context) -> Result:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, parse_names
@@ -21,6 +22,10 @@ WISHES: Spec = {
     "wait_timeout": {"type": "str"},
     "cancel_on_timeout": {"type": "bool"},
 }
+# What no name of a device has: a list in one text, or a pattern for several.
+_PATTERN = re.compile(r'^[!&~]|[*?\[\]{}<>|",;\s]')
+# A device's page in the portal, which names it by its ID.
+_PORTAL = re.compile(r"^https://[\w.-]+/machines/(?:v2/)?([0-9a-f]{40})(?:[/?#].*)?$", re.IGNORECASE)
 _REQUEST: Spec = {"machine": {"type": "str", "required": True}, **WISHES}
 
 
@@ -49,7 +54,26 @@ def requests(given: Given, wish: Wish) -> list[Asked]:
         else:
             named.append(element)
             wishes.append(wish)
-    return [Asked(text, name, own) for text, name, own in zip(named, parse_names(named), wishes, strict=True)]
+    return [Asked(name.asked, name, own) for name, own in zip(_parsed(named), wishes, strict=True)]
+
+
+def names(elements: t.Iterable[t.Any]) -> list[Name]:
+    """The elements of C(machines) where only the name of each counts. Raises OptionsError."""
+    return _parsed(texts("machines", elements))
+
+
+def _parsed(named: t.Sequence[str]) -> list[Name]:
+    patterns = [text for text in named if _PATTERN.search(text.strip()) and not _PORTAL.match(text.strip())]
+    if patterns:
+        raise OptionsError(
+            f"machines has {', '.join(map(shown, patterns))}, which can be no device's name.",
+            advice="Name each device by itself; of a group, give what defender_machine_info finds by filter or tag, or the hosts "
+            "of an inventory group. Nothing was started.",
+        )
+    if not named:
+        return []
+    plain = [match[1] if (match := _PORTAL.match(text.strip())) else text for text in named]
+    return [replace(name, asked=text) for name, text in zip(parse_names(plain), named, strict=True)]
 
 
 def texts(option: str, elements: t.Iterable[t.Any]) -> list[str]:

@@ -31,6 +31,8 @@ SELECTORS = frozenset({"machines", "tag", "filter", "action_ids", "type", "statu
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$", re.IGNORECASE)
 _LONGEST = 50 * 365 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# From so many options on, their names are not told but where they stand.
+_MANY = 10
 _SEPARATORS = re.compile(r"[,;\r\n]+")
 _PREFIX = "DEFENDER_"
 # What is said of a required option that is missing, where its name alone does not say what is wanted.
@@ -62,12 +64,14 @@ def variables_of(option: Option) -> list[str]:
 class Given:
     """All options of a task, defaults included, and where those that were given came from.
 
-    origins: option to C(task), or to the name of an environment variable. base: the folder of relative paths.
+    origins: option to C(task), or to the name of an environment variable. blank: the options that the task itself names, but
+    without a value. base: the folder of relative paths.
     """
 
     values: t.Mapping[str, t.Any]
     origins: t.Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
+    blank: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> t.Any:
         return self.values[name]
@@ -101,11 +105,12 @@ def read(
     An argument that is blank or null counts as unset, except where it selects (L(SELECTORS)). called: the module's name, for
     messages. base: the folder of relative paths. Raises OptionsError, which shows no secret.
     """
-    values, origins = {}, {}
+    values, origins, blank = {}, {}, set()
     for name, value in _by_option(args, spec, called).items():
         option = spec[name]
         if _is_blank(value):
             if name not in SELECTORS:
+                blank.add(name)
                 continue
             raise OptionsError(
                 f"{name} is {'null' if value is None else 'blank'}, which could mean nothing as well as everything.",
@@ -124,7 +129,7 @@ def read(
         if name not in values and option.get("required"):
             raise _missing(name, option, args, called)
         values.setdefault(name, option.get("default"))
-    return Given(values, origins, base)
+    return Given(values, origins, base, frozenset(blank))
 
 
 def _missing(name: str, option: Option, args: t.Mapping[str, t.Any], called: str) -> OptionsError:
@@ -209,9 +214,12 @@ def _by_option(args: t.Mapping[str, t.Any], spec: Spec, called: str) -> dict[str
     unknown = [str(name) for name in args if name not in names]
     if unknown:
         hints = "".join(near(name, names) for name in unknown)
+        all_options = (
+            f"Known are {', '.join(spec)}." if len(spec) < _MANY else f"ansible-doc {called} lists all options."
+        )
         raise OptionsError(
             f"{called} has no option {', '.join(unknown)}.",
-            advice=f"{hints}ansible-doc {called} lists all options. Nothing was started.",
+            advice=f"{hints}{all_options} Nothing was started.",
         )
     given: dict[str, str] = {}
     for name in args:

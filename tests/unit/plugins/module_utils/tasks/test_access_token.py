@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import json
 import typing as t
 
@@ -121,6 +122,29 @@ def test_a_token_that_cannot_be_read(office: Tenant) -> None:
         assert result["failed"] and result["error"]["code"] in ("TokenUnreadable", "WrongAudience", "MissingPermission")
         assert (result["permissions"], result["expires"]) == ([], None)
         assert "access_token" not in result and garbage not in result["msg"]
+
+
+def unsigned(**claims: t.Any) -> str:
+    """A token that says what is given; nobody here checks its signature."""
+    payload = base64.urlsafe_b64encode(json.dumps({"exp": 2_000_000_000, **claims}).encode()).decode().rstrip("=")
+    return f"e30.{payload}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("claims", "code", "said"),
+    [
+        ({"roles": ["Machine.Read.All"]}, "WrongAudience", "The token names no audience"),
+        ({"aud": "https://api.securitycenter.microsoft.com"}, "MissingPermission", "The token permits nothing"),
+        ({"aud": "https://api.securitycenter.microsoft.com", "roles": []}, "MissingPermission", "permits nothing"),
+        ({"aud": "https://api.securitycenter.microsoft.com", "scp": ""}, "MissingPermission", "permits nothing"),
+        ({"aud": "https://graph.microsoft.com", "roles": []}, "WrongAudience", "https://graph.microsoft.com"),
+    ],
+)
+def test_a_token_that_opens_nothing_is_a_failure(
+    office: Tenant, claims: dict[str, t.Any], code: str, said: str
+) -> None:
+    result = token(office, access_token=unsigned(**claims))
+    assert result["failed"] and result["error"]["code"] == code and said in result["msg"]
 
 
 def test_a_wrong_secret_says_what_to_do(office: Tenant) -> None:

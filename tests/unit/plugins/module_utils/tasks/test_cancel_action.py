@@ -7,8 +7,11 @@ import typing as t
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved
+from ansible_collections.secops.defender.plugins.module_utils._tasks import cancel_action as _module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.cancel_action import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
 from simulator import Device
@@ -308,6 +311,26 @@ def test_a_missing_permission_is_named_before_anything_is_sent(desk: Desk, app: 
     assert [row["asked"] for row in result["actions"]] == ["busy1"]
     assert result["actions"][0]["failed"]
     assert desk.tenant.posts() == []
+
+
+def test_the_running_action_of_a_record_that_was_merged(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by what it was before: the action may still stand under the former record."""
+    old, new = desk.simulator.device("busy1.contoso.com"), desk.simulator.device("idle.contoso.com")
+    merged = Resolved("busy1", Machine(new.id, new.name), records=(old.id,))
+    monkeypatch.setattr(_module, "resolve", lambda api, names, on_ambiguous: [merged])
+    result = desk(machines=["busy1"])
+    assert result["actions"][0]["action"]["id"] == desk.id_of("busy1.contoso.com")
+    assert desk.comment("busy1.contoso.com") == "Not needed"
+
+
+@pytest.mark.parametrize("outcome", ["taken", "ended before"])
+def test_a_sentence_says_no_more_than_became_of_it(tenant: t.Callable[..., Tenant], outcome: str) -> None:
+    desk = Desk(_staffed(tenant, cancel_seconds=5.0 if outcome == "taken" else 4000.0))
+    result = desk(machines=["brief"])
+    assert result["msg"] == "1 action: 1 asked to be cancelled." and result["actions"][0]["status"] == "InProgress"
+    desk.tenant.clock.sleep(10)
+    later = desk(machines=["brief"], wait=True)
+    assert later["actions"][0]["changed"] is False and later["msg"] == "1 action: 1 not running."
 
 
 def test_a_comment_is_needed(desk: Desk) -> None:

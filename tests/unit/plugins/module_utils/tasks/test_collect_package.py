@@ -133,11 +133,11 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
     monkeypatch.setattr(_packages, "Connection", Connection)
     monkeypatch.setattr(_packages, "ThreadPoolExecutor", lambda max_workers: pools[-1])
 
-    def run(check_mode: bool = False, **given: Any) -> dict[str, Any]:
+    def run(check_mode: bool = False, asked: list[str] | None = None, **given: Any) -> dict[str, Any]:
         world.clock.restart()
         pools.append(VirtualPool(world.clock, given.get("downloads", 4) + 6))
         result = ask(TASK, _args(**given), check_mode, said, clock=world.clock)
-        _check_shape(result, given.get("machines", ["pc01"]))
+        _check_shape(result, asked or given.get("machines", ["pc01"]))
         return result
 
     return run
@@ -145,7 +145,7 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
 
 def _check_shape(result: dict[str, Any], machines: list[str]) -> None:
     """The same keys whatever happened, and one entry for each machine as it was named."""
-    assert list(result) == ["changed", "failed", "msg", "summary", "packages", "report", "reports"]
+    assert list(result) == ["changed", "failed", "msg", "summary", "packages", "report", "reports", "node"]
     assert list(result["summary"]) == SUMMARY_KEYS
     assert set(result["summary"]["plan"]) == {"starts", "links", "seconds"}
     assert [package["machine"] for package in result["packages"]] == machines
@@ -396,7 +396,7 @@ def _certificate(folder: Path, content: str) -> str:
 _APP = {"tenant": "contoso.onmicrosoft.com", "client_id": "app", "client_secret": "shhh-secret"}
 
 _BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("no machine", {"machines": []}, "machines is empty. Name at least one device."),
+    ("no machine", {"machines": []}, "machines is empty. Name at least one device. Nothing was started."),
     (
         "comment",
         {"comment": "  "},
@@ -649,6 +649,66 @@ def test_a_duration_is_never_said_shorter_than_it_is(seconds: float) -> None:
     )
     assert said >= seconds - 1e-6
     assert said < seconds + 61
+
+
+# ---- what the options promise ----
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_a_blank_dest_is_unset_and_said(collect: Collect, said: Said, blank: str | None) -> None:
+    result = collect(dest=blank)
+    assert (result["failed"], result["packages"][0]["package"]) == (False, None)
+    assert said.lines.count("dest is blank, so no package is downloaded. Leave dest out if that is meant.") == 1
+
+
+def test_no_dest_is_no_warning(collect: Collect, said: Said, tmp_path: Path) -> None:
+    collect()
+    collect(dest=str(tmp_path / "evidence"))
+    assert not [line for line in said.lines if "blank" in line]
+
+
+def test_every_device_gets_its_own_comment_and_folder(collect: Collect, world: World, tmp_path: Path) -> None:
+    """In one run: one list of actions to begin with, one budget, several folders."""
+    machines = [
+        {"machine": "pc01", "comment": "Case 1", "dest": str(tmp_path / "one")},
+        {"machine": "pc02", "comment": "Case 2", "dest": str(tmp_path / "two")},
+        {"machine": "pc03", "comment": "Case 3", "dest": str(tmp_path / "one")},
+    ]
+    result = collect(machines=machines, asked=["pc01", "pc02", "pc03"])
+    assert not result["failed"], result["msg"]
+    assert [row["action"]["comment"] for row in result["packages"]] == ["Case 1", "Case 2", "Case 3"]
+    folders = [Path(row["package"]["path"]).relative_to(tmp_path).parts[0] for row in result["packages"]]
+    assert folders == ["one", "two", "one"]
+
+
+def test_one_device_that_is_wanted_in_two_ways_is_refused(collect: Collect, world: World) -> None:
+    machines = [{"machine": "pc01", "comment": "Case 1"}, {"machine": world.machine("pc01").id, "comment": "Case 2"}]
+    result = collect(machines=machines, asked=["pc01", world.machine("pc01").id])
+    assert {row["error"]["code"] for row in result["packages"]} == {"MachineNamedTwice"}
+    assert "are one device, pc01" in result["msg"] and "but want another comment." in result["msg"]
+    assert world.count("collect") == 0
+
+
+def test_two_names_of_one_option_start_nothing(collect: Collect, world: World) -> None:
+    result = collect(machines=["pc01"], machine="pc02", asked=["pc01", "pc02"])
+    assert result["failed"] and "are two names of one option" in result["msg"]
+    assert not world.calls
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("wait_timeout", "1h"),
+        ("poll_interval", "20s"),
+        ("timeout", "1m"),
+        ("reuse_within", "90m"),
+        ("resume_within", "2d"),
+    ],
+)
+def test_durations_are_taken_in_one_form_everywhere(collect: Collect, option: str, value: str) -> None:
+    assert not collect(**{option: value})["failed"]
+    refused = collect(**{option: "1 hour"})
+    assert refused["msg"].startswith(f"{option} is '1 hour'. Give seconds, or a number with s, m, h or d,")
 
 
 def test_a_lost_reply_is_no_failure(collect: Collect, world: World) -> None:

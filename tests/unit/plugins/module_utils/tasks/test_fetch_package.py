@@ -174,6 +174,25 @@ def test_max_age(archive: Archive, max_age: str, expected: list[str | None]) -> 
             )
 
 
+@pytest.mark.parametrize("blank", ["", None, "  "])
+def test_a_blank_dest_is_none(archive: Archive, blank: str | None) -> None:
+    result = archive(machines=["young"], dest=blank)
+    assert result["msg"].startswith("secops.defender.defender_fetch_package needs dest, but it is blank.")
+    assert archive.simulator.requests == []
+
+
+def test_a_device_that_was_renamed_is_stored_once(archive: Archive) -> None:
+    """The list of machines has its new name, its actions still have the former one."""
+    action_id = archive.ids("young.contoso.com")[0]
+    for row in archive.simulator.fleet.machine_entities:
+        if row["computerDnsName"] == "young.contoso.com":
+            row["computerDnsName"] = "renamed.contoso.com"
+    result = archive(machines=["renamed"], action_ids=[action_id])
+    assert not result["failed"], result["msg"]
+    assert len({row["package"]["path"] for row in result["packages"]}) == 1
+    assert archive.tenant.calls("package_link") == 1
+
+
 def test_max_age_holds_for_action_ids_as_well(archive: Archive) -> None:
     result = archive(action_ids=[*archive.ids("old.contoso.com"), *archive.ids("young.contoso.com")], max_age="6h")
     assert codes(result) == ["NoPackage", None, None]

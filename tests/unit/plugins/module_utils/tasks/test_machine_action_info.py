@@ -82,6 +82,70 @@ def test_actions_by(actions: Ask, given: dict[str, t.Any], expected: list[tuple[
     assert result["not_found"] == []
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"status": "Pending;InProgress"}, [ISOLATE, RUNNING]),
+        ({"status": "PENDING, inprogress,"}, [ISOLATE, RUNNING]),
+        ({"status": '["Failed"]'}, [RECENT]),
+        ({"type": "isolate"}, [ISOLATE]),
+        ({"type": " collectinvestigationpackage "}, [RECENT, RUNNING, ANCIENT]),
+        ({"machines": "pc01; pc02", "type": COLLECT}, [RECENT, RUNNING, ANCIENT]),
+    ],
+)
+def test_the_services_words_in_any_case_and_lists_as_people_have_them(
+    actions: Ask, given: dict[str, t.Any], expected: list[tuple[str, str, str]]
+) -> None:
+    assert kinds(actions(**given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"status": "Running"}, "status has 'Running', which no machine action ever has. Give Pending, InProgress, "),
+        ({"status": "Canceled"}, "status has 'Canceled', which no machine action ever has. Did you mean Cancelled? "),
+        (
+            {"status": ["Failed", "Suceeded"]},
+            "status has 'Suceeded', which no machine action ever has. Did you mean Succeeded? ",
+        ),
+        (
+            {"type": "CollectInvestigationPackages"},
+            "type is 'CollectInvestigationPackages', which is none. Did you mean Coll",
+        ),
+        ({"type": "Isolat"}, "type is 'Isolat', which is none. Did you mean Isolate? Known types: "),
+    ],
+)
+def test_words_that_the_service_does_not_have(actions: Ask, given: dict[str, t.Any], said: str) -> None:
+    """It would answer that there is nothing, and that is not what was established."""
+    result = actions(**given)
+    assert result["failed"] and result["msg"].startswith(said), result["msg"]
+    assert actions.tenant.simulator.requests == []  # type: ignore[attr-defined]
+
+
+def test_a_type_that_may_be_new_is_sent_with_a_warning(actions: Ask) -> None:
+    assert kinds(actions(type="SomethingElse")) == []
+    assert actions.tenant.teller.told("warn") == [  # type: ignore[attr-defined]
+        "type is SomethingElse, which this collection does not know: it is sent as it is."
+    ]
+
+
+@pytest.mark.parametrize("since", [720, "720", 20261101, "20261101", 1795694400, "90", 1.5])
+def test_a_bare_number_is_no_since(actions: Ask, since: t.Any) -> None:
+    """YAML makes one of 12:00; of a date without hyphens and of seconds since 1970 it would be an age of years."""
+    result = actions(since=since)
+    assert result["failed"] and result["error"]["code"] == "InvalidOptions"
+    assert f"since is {since}, a bare number: YAML reads 12:00 as 720, too." in result["msg"]
+    assert "such as '2026-11-23T08:00:00Z'), or an age with its unit such as 4h or 90m." in result["msg"]
+
+
+@pytest.mark.parametrize("option", ["machines", "action_ids", "status"])
+def test_an_empty_list_selects_nothing_and_says_so(actions: Ask, option: str) -> None:
+    result = actions(**{option: []})
+    assert kinds(result) == []
+    assert result["msg"] == f"{option} is an empty list, which selects nothing: no action was asked for."
+    assert actions.tenant.simulator.requests == []  # type: ignore[attr-defined]
+
+
 def test_actions_by_id_and_those_that_are_none(actions: Ask) -> None:
     known = [row["id"] for row in actions()["machine_actions"]]
     nobody = "00000000-0000-4000-8000-000000000000"

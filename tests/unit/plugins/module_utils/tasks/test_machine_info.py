@@ -88,6 +88,11 @@ def test_machines_by_tag(machines: Ask) -> None:
     assert names(machines(tag="o'tag")) == ["pc01.contoso.com"]
 
 
+def test_a_tag_that_no_machine_has_is_said(machines: Ask) -> None:
+    assert machines(tag="teir0")["msg"] == "0 machines found. No machine has the tag teir0."
+    assert names(machines(tag=" tier0 ")) == ["pc01.contoso.com", "pc02.contoso.com"]
+
+
 def test_machines_by_filter(machines: Ask) -> None:
     assert names(machines(filter="healthStatus eq 'Inactive'")) == ["pc02.contoso.com"]
     assert names(machines(filter="computerDnsName eq 'o''brien.contoso.com'")) == [QUOTE]

@@ -136,6 +136,7 @@ class History:
     reports: dict[str, str] = field(default_factory=dict)
     tenant: str | None = None
     _by_action: dict[str, list[Request]] = field(default_factory=dict)
+    _stored_actions: set[str] = field(default_factory=set)
     _by_digest: dict[str, list[StoredPackage]] = field(default_factory=dict)
     _current: dict[tuple[str, str], Request] = field(default_factory=dict)
     _lock: t.Any = field(default_factory=threading.RLock)
@@ -275,6 +276,8 @@ class History:
             self._by_action.setdefault(action, []).append(request)
         request.run, request.word = run, word
         request.name = request.name or _text(entry.get("computer_dns_name"))
+        # Its package may be here already, fetched or collected with another comment.
+        request.stored = request.stored or action in self._stored_actions
         self.known_actions.setdefault(action, len(self.known_actions))
         self._current[run, key[0]] = request
 
@@ -320,6 +323,7 @@ class History:
             known.order if known else len(self.stored),
         )
         self.stored[path] = package
+        self._stored_actions.add(action)
         if known is None:
             self._by_digest.setdefault(package.sha256, []).append(package)
         current = self._current.get((str(entry.get("run")), package.machine_id.lower()))

@@ -224,7 +224,7 @@ def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool) -
         words.append(f"{summary['downloaded']} {noun}verified")
     if summary["failed"]:
         words.append(f"{summary['failed']} failed")
-    sentence = f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{_ages(rows)}"
+    sentence = f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{_ages(job, rows)}"
     if check_mode and summary["plan"]["seconds"]:
         starts = count(summary["plan"]["starts"], "start")
         least = duration(summary["plan"]["seconds"])
@@ -232,14 +232,15 @@ def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool) -
     return sentence + failures_told([row for row in rows if row["failed"]], "machine")
 
 
-def _ages(rows: list[Result]) -> str:
+def _ages(job: Job, rows: list[Result]) -> str:
     """How old what was not made by this run is: nobody takes last month's package for today's."""
     told = []
     for word in (Request.RESUMED, Request.REUSED):
         ages = [row["age"] for row in rows if row["request"] == str(word) and row["age"] is not None]
-        if ages:
-            oldest = duration(max(ages))
-            told.append(
-                f" The oldest {word} action is {oldest} old." if len(ages) > 1 else f" What is {word} is {oldest} old."
-            )
+        if not ages:
+            continue
+        one, several = f"What is {word}", f"The oldest {word} action"
+        if not job.counted:
+            one, several = "The package", "The oldest package"
+        told.append(f" {several if len(ages) > 1 else one} is {duration(max(ages))} old.")
     return "".join(told)

@@ -74,7 +74,9 @@ msg:
   description: What was found, in a sentence; with findings also what to do about them.
   returned: always
   type: str
-  sample: "/srv/evidence/incident-4711: 2 packages and the custody log of 12 events are as they were written."
+  sample: >-
+    /srv/evidence/incident-4711 on control.contoso.com: 2 packages and the custody log of 12 events are as they were written. No head
+    was given to compare with, so events cut off the end would not show.
 error:
   description: Why the folder could not be checked. Null if it could be.
   returned: always
@@ -102,7 +104,7 @@ error:
       type: str
       sample: null
 verified:
-  description: Whether everything is as it was written.
+  description: Whether everything is as it was written, and there is at least one package of which that is said.
   returned: always
   type: bool
   sample: true
@@ -120,7 +122,8 @@ findings:
         - V(not_recorded) - a file or a link that the log knows nothing of.
         - V(broken_chain) - lines of the log were removed, added, replaced or put in another order, or O(custody_head) is not in it.
         - V(torn) - the log's last line is cut short, as a crash leaves it. The next run in the folder repairs that.
-        - V(unfinished) - a run or a download has not come to its end.
+        - V(unfinished) - a run, a request or a download has not come to its end.
+        - V(without_package) - a device was asked for and failed, and nobody has collected from it since.
       returned: always
       type: str
       sample: altered
@@ -217,6 +220,42 @@ summary:
       returned: always
       type: int
       sample: 0
+interrupted:
+  description: Runs that have no end and runs that gave up. They stay here for ever; what of them is still open is a finding.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    run:
+      description: The ID of the run in the custody log.
+      returned: always
+      type: str
+      sample: 0d6b7c1e-5a0e-4ad0-9f4f-4f0c2b8d9a11
+    started:
+      description: When it began, ISO 8601 UTC.
+      returned: always
+      type: str
+      sample: '2026-11-23T10:15:00Z'
+    state:
+      description: What became of it. V(gone) - it has no end, and its process is no more. V(aborted) - it gave up.
+      returned: always
+      type: str
+      sample: gone
+    devices:
+      description: How many devices it was to collect from. Null if the log does not say.
+      returned: always
+      type: int
+      sample: 2
+    open:
+      description: How many of its requests nobody has finished since.
+      returned: always
+      type: int
+      sample: 0
+tenant:
+  description: The ID of the tenant whose evidence this is, as the log says. Null if it does not.
+  returned: always
+  type: str
+  sample: 9d1f2a3b-0000-4000-8000-5e6f7a8b9c0d
 node:
   description: The computer whose folder was verified. Without C(delegate_to) that is the control node, whatever the play's host is.
   returned: always

@@ -71,6 +71,8 @@ def work(options: Options, context: Context) -> Result:
         "verified": verdict.verified,
         "findings": found,
         "packages": verdict.packages,
+        "interrupted": verdict.interrupted,
+        "tenant": verdict.tenant,
         "summary": {
             "packages": len(verdict.packages),
             "verified": sum(package["verified"] for package in verdict.packages),
@@ -94,6 +96,8 @@ def _failed(error: DefenderError) -> Result:
         "verified": False,
         "findings": [],
         "packages": [],
+        "interrupted": [],
+        "tenant": None,
         "summary": dict.fromkeys(("packages", "verified", "findings", "events", "repaired"), 0),
         "head": None,
         "head_compared": False,
@@ -129,8 +133,15 @@ def _sentence(options: Options, verdict: Verdict, node: str) -> str:
         if options.custody_head
         else "No head was given to compare with, so events cut off the end would not show."
     )
-    repaired = f" A line that a crash cut short was repaired {verdict.repaired} times." if verdict.repaired else ""
-    return f"{where}: {packages} and the custody log of {events} are as they were written. {head}{repaired}"
+    times = f" {verdict.repaired} times" if verdict.repaired > 1 else ""
+    repaired = f" A line that a crash cut short was repaired{times}." if verdict.repaired else ""
+    runs = len(verdict.interrupted)
+    interrupted = (
+        f" {count(runs, 'run')} {'was' if runs == 1 else 'were'} interrupted; nothing of it is open." if runs else ""
+    )
+    return (
+        f"{where}: {packages} and the custody log of {events} are as they were written. {head}{repaired}{interrupted}"
+    )
 
 
 def _told(finding: verify.Finding) -> str:

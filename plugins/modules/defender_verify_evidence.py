@@ -124,6 +124,7 @@ findings:
         - V(torn) - the log's last line is cut short, as a crash leaves it. The next run in the folder repairs that.
         - V(unfinished) - a run, a request or a download has not come to its end.
         - V(without_package) - a device was asked for and failed, and nobody has collected from it since.
+        - V(duplicate) - a package has the bytes of another action's package.
       returned: always
       type: str
       sample: altered

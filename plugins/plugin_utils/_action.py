@@ -33,7 +33,8 @@ class DefenderAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        base = self._loader.get_basedir()
+        # An ad hoc command's is the current folder, by a relative name that means another one elsewhere.
+        base = os.path.abspath(self._loader.get_basedir())
         if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
             self._task.args = with_whole_paths(self._task.args, self.TASK.spec, base)
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))

@@ -167,8 +167,13 @@ def _texts(value: object) -> list[str]:
 
 
 def unknown_variables(environ: t.Mapping[str, str], spec: Spec) -> list[str]:
-    """A sentence for each variable that begins like one of ours and is none: whoever set it believes that it is read."""
+    """A sentence for each variable that begins like one of ours and is none: whoever set it believes that it is read.
+
+    A module that reads no variable at all has none to tell from.
+    """
     known = {variable for option in spec.values() for variable in variables_of(option)}
+    if not known:
+        return []
     ends = [variable[len(_PREFIX) :] for variable in known if variable.startswith(_PREFIX)]
     told = []
     for variable in sorted(environ):
@@ -288,7 +293,7 @@ def _as_text(name: str, value: t.Any, option: Option, told: str, base: str | Non
         if "\0" in text:
             raise OptionsError(f"{name} has a NUL character.", advice="Give the path of a file or folder.")
         text = os.path.expanduser(os.path.expandvars(text))
-        return os.path.join(base, text) if base else text
+        return os.path.abspath(os.path.join(base, text)) if base else text
     return text
 
 

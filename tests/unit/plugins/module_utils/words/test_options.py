@@ -165,6 +165,10 @@ def test_variables_that_nobody_reads_are_told_with_the_near_one() -> None:
     ]
 
 
+def test_a_module_that_reads_no_variables_warns_of_none() -> None:
+    assert unknown_variables({"DEFENDER_TENANT": "a"}, {"path": {"type": "path"}}) == []
+
+
 # ---- blank and null ----
 
 
@@ -287,6 +291,11 @@ def test_types_as_survey_and_command_line_give_them() -> None:
     values = [given[name] for name in ("wait", "downloads", "quota_share", "quotas", "cloud")]
     assert values == [True, 7, 0.5, {"default": ["1/1"]}, "gcc"]
     assert ask(comment=4711)["comment"] == "4711"
+
+
+def test_paths_are_whole_even_where_the_base_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ask(".", dest="evidence")["dest"] == f"{tmp_path}/evidence"
 
 
 def test_relative_paths_are_below_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "secops.defender.defender_machines"
     # Set by parse.
     inventory: t.Any
+    loader: t.Any
 
     def verify_file(self, path: str) -> bool:
         if not super().verify_file(path):
@@ -290,7 +291,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         # Whoever signs in unnamed may be another one next time, and must not be given what the former saw.
         identity = identity_key(self._settings) if self.get_option("cache") else None
         keep = identity is not None
-        key = self._key(path, identity) if keep else ""
+        key = self._key(path, identity) if identity is not None else ""
         rows = self._cached(key) if keep and cache else None
         if isinstance(rows, list) and all(isinstance(row, dict) and row.get("id") for row in rows):
             return rows

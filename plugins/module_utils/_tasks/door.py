@@ -121,9 +121,9 @@ class ModuleReporter:
     """Passes on warnings; everything else has no way out of a module before its end."""
 
     live = False
-    launched_by: t.ClassVar[dict[str, str]] = {}
 
     def __init__(self, module: AnsibleModule) -> None:
+        self.launched_by: t.Mapping[str, str] = {}
         self._module = module
 
     def plan(self, plan: object) -> None:
@@ -151,7 +151,7 @@ class ModuleReporter:
         self._module.warn(text)
 
 
-class _Module(AnsibleModule):  # type: ignore[misc]
+class _Module(AnsibleModule):
     """Leaves the arguments to open_door, which says in the user's words what is wrong with them."""
 
     args: t.Mapping[str, t.Any]

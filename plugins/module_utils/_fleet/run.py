@@ -30,7 +30,12 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
-from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Busy, Folder, Package
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import (
+    Busy,
+    DuplicatePackage,
+    Folder,
+    Package,
+)
 from ansible_collections.secops.defender.plugins.module_utils._fleet import failures
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import (
     Device,
@@ -489,6 +494,9 @@ class Fleet:
         folder, action = t.cast(Folder, device.folder), t.cast(Action, device.action)
         try:
             device.package = folder.existing(device.machine, action)
+        except DuplicatePackage as failure:
+            self._duplicate(device, failure)
+            return True
         except DefenderError as failure:
             self._fail(device, failure, ended=False)
             return True
@@ -530,6 +538,9 @@ class Fleet:
             self._rest(device, _PAUSE)
         except (PackageBroken, ReplyLost, ServiceError) as failure:
             self._fetch_failed(device, failure)
+        except DuplicatePackage as failure:
+            device.wrote = True
+            self._duplicate(device, failure)
         except DefenderError as failure:
             self._fail(device, failure, ended=False)
         else:
@@ -537,6 +548,11 @@ class Fleet:
             self._no_download_since = None
             device.wrote = True
             self._finish(device)
+
+    def _duplicate(self, device: Device, failure: DuplicatePackage) -> None:
+        """It is kept and recorded, but whose it is nobody knows: the next run collects anew."""
+        device.package = failure.package
+        self._fail(device, failure)
 
     def _download_out_of_reach(self, failure: NetworkError) -> None:
         self._offline(failure)

@@ -36,7 +36,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
 )
 
 _HISTORIES = int(os.environ.get("FLEET_HISTORIES", "300"))
-_NAMES = ("pc01", "pc02", "pc03")
+_NAMES = ("pc01", "pc02")
 _COMMENTS = ("Case 1", "Case 2")
 # How far apart the two clocks may be in a history, and what a look may take. Seconds.
 _SLACK = 700.0
@@ -96,9 +96,6 @@ class Model:
     def play(self, episode: dict[str, Any]) -> None:
         getattr(self, f"_{episode['kind']}")(episode)
 
-    def _wait(self, episode: dict[str, Any]) -> None:
-        self.world.clock.now += episode["seconds"]
-
     def _step(self, episode: dict[str, Any]) -> None:
         steps = self.world.clock.base - self.world.base + episode["by"]
         if abs(steps) <= 240:
@@ -121,6 +118,7 @@ class Model:
             )
 
     def _runs(self, episode: dict[str, Any]) -> None:
+        self.world.clock.now += episode["before"]
         crew = Crew(self.world.clock)
         for number, each in enumerate(episode["runs"]):
             self._add(crew, each, 0.0 if number == 0 else episode["apart"])
@@ -288,23 +286,25 @@ _OPTIONS = st.fixed_dictionaries(
 _FAULTS = st.fixed_dictionaries({"name": st.sampled_from(_NAMES), "after": st.booleans()})
 _RUN = st.fixed_dictionaries(
     {
-        "folder": st.sampled_from(["a", "a", "b", None]),
-        "comment": st.sampled_from([*_COMMENTS, f"{_COMMENTS[0]} "]),
-        "names": st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3, unique=True),
+        "folder": st.sampled_from(["a"] * 6 + ["b", None]),
+        "comment": st.sampled_from([_COMMENTS[0]] * 5 + [_COMMENTS[1], f"{_COMMENTS[0]} "]),
+        "names": st.lists(st.sampled_from(_NAMES), min_size=1, max_size=2, unique=True),
         "options": _OPTIONS,
         "killed": st.one_of(st.none(), st.floats(0.05, 3.0), st.floats(3.0, 400.0)),
         "faults": st.lists(_FAULTS, max_size=1),
     }
 )
+_PAUSES = st.sampled_from([0.0, 1.0, 60.0, 900.0, 7200.0, 90_000.0])
+_RUNS = st.fixed_dictionaries(
+    {
+        "kind": st.just("runs"),
+        "runs": st.lists(_RUN, min_size=1, max_size=2),
+        "apart": st.sampled_from([0.0, 0.1, 0.7, 5.0, 100.0]),
+        "before": _PAUSES,
+    }
+)
 _EPISODES = st.one_of(
-    st.fixed_dictionaries(
-        {
-            "kind": st.just("runs"),
-            "runs": st.lists(_RUN, min_size=1, max_size=2),
-            "apart": st.sampled_from([0.0, 0.1, 0.7, 5.0, 100.0]),
-        }
-    ),
-    st.fixed_dictionaries({"kind": st.just("wait"), "seconds": st.sampled_from([1.0, 30.0, 900.0, 7200.0, 90_000.0])}),
+    _RUNS,
     st.fixed_dictionaries({"kind": st.just("step"), "by": st.sampled_from([-200.0, 200.0])}),
     st.fixed_dictionaries({"kind": st.just("merge"), "name": st.sampled_from(_NAMES)}),
     st.fixed_dictionaries({"kind": st.just("expire"), "name": st.sampled_from(_NAMES)}),
@@ -332,9 +332,10 @@ _DEVICES = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    devices=st.lists(_DEVICES, min_size=3, max_size=3),
-    episodes=st.lists(_EPISODES, min_size=1, max_size=7),
+    devices=st.lists(_DEVICES, min_size=len(_NAMES), max_size=len(_NAMES)),
+    episodes=st.lists(st.one_of(_RUNS, _EPISODES), min_size=1, max_size=6),
     last=_RUN,
+    before=_PAUSES,
 )
 def test_no_row_says_more_than_was_and_no_request_is_started_twice(
     tmp_path: Path,
@@ -342,6 +343,7 @@ def test_no_row_says_more_than_was_and_no_request_is_started_twice(
     devices: list[dict[str, Any]],
     episodes: list[dict[str, Any]],
     last: dict[str, Any],
+    before: float,
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
     top = tmp_path / "history"
@@ -350,5 +352,5 @@ def test_no_row_says_more_than_was_and_no_request_is_started_twice(
     model = Model(top)
     for name, device in zip(_NAMES, devices, strict=True):
         model.world.plan(name, **device)
-    for episode in [*episodes, {"kind": "runs", "runs": [{**last, "killed": None}], "apart": 0.0}]:
+    for episode in [*episodes, {"kind": "runs", "runs": [{**last, "killed": None}], "apart": 0.0, "before": before}]:
         model.play(episode)

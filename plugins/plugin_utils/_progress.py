@@ -150,7 +150,7 @@ class DisplayReporter:
 
 def _written_for_people() -> bool:
     """Whether standard output is a text for people; a callback such as json owns it, and lines of ours would break it."""
-    return str(C.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] in _FOR_PEOPLE
+    return str(getattr(C, "DEFAULT_STDOUT_CALLBACK", "default")).rpartition(".")[2] in _FOR_PEOPLE
 
 
 def size(count: int) -> str:

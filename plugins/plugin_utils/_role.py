@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible import constants as C
+from ansible import constants
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import refused
@@ -16,12 +16,14 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 from ansible_collections.secops.defender.plugins.plugin_utils._role_desk import Desk, Row
 from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import ROLE, Surroundings, evaluated
 
+# Its names come of configuration, and no type checker sees them.
+_C: t.Any = constants
 _MODULE = "secops.defender.defender_collect_package"
 # With these all hosts have ended one task before any begins the next; with others each host goes its own way.
 _IN_STEP = frozenset({"linear", "debug", "ansible.builtin.linear", "ansible.builtin.debug"})
 
 
-class RoleAction(ActionBase):  # type: ignore[misc]
+class RoleAction(ActionBase):
     """A task of the role: it takes no options, and needs no connection to its host."""
 
     _supports_check_mode = True
@@ -59,12 +61,14 @@ class RoleAction(ActionBase):  # type: ignore[misc]
 
     @property
     def _play(self) -> t.Any:
-        return self._task._parent._play
+        block: t.Any = self._task._parent
+        return block._play
 
     def desk(self) -> Desk:
         # The role is loaded anew whenever it is included, and its tasks then hang below a block of their own.
-        entry = self._task._parent._uuid
-        return Desk(C.DEFAULT_LOCAL_TMP, entry if self.in_step else f"{entry} {self.host}")
+        block: t.Any = self._task._parent
+        entry = block._uuid
+        return Desk(str(_C.DEFAULT_LOCAL_TMP), entry if self.in_step else f"{entry} {self.host}")
 
     def require_each_host(self) -> None:
         """Raises OptionsError where the role was told to work for one host in the name of others."""
@@ -73,7 +77,7 @@ class RoleAction(ActionBase):  # type: ignore[misc]
                 f"run_once stands on the role {ROLE}, which would leave all hosts but one without a collection.",
                 advice="Take it out: the role asks the service once for all hosts. Nothing was started.",
             )
-        if self._task.delegate_to not in (None, "", self.host, *C.LOCALHOST):
+        if self._task.delegate_to not in (None, "", self.host, *_C.LOCALHOST):
             raise OptionsError(
                 f"The role {ROLE} was delegated to {self._task.delegate_to}.",
                 advice="Take delegate_to out: the role works on the control node, whatever its hosts are. To collect from "
@@ -82,7 +86,7 @@ class RoleAction(ActionBase):  # type: ignore[misc]
 
     def _runs_once(self) -> bool:
         # An include hands its run_once on to nobody, but has chosen one host already.
-        node = self._task
+        node: t.Any = self._task
         while node is not None:
             if getattr(node, "_run_once", None) is True or (node is self._task and node.run_once):
                 return True

@@ -218,7 +218,8 @@ def _is_loopback(name: str) -> bool:
         return True
     with suppress(ValueError):
         address = ipaddress.ip_address(name.strip("[]"))
-        return address.is_loopback or bool(getattr(address, "ipv4_mapped", None) and address.ipv4_mapped.is_loopback)
+        inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (inner or address).is_loopback
     return False
 
 

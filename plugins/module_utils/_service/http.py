@@ -267,7 +267,7 @@ _MEDDLED = "Run again; if it stays, something on the way (a proxy, a portal) ans
 
 
 def _adapter(base: t.Any) -> t.Any:
-    class PacedAdapter(base):  # type: ignore[misc]
+    class PacedAdapter(base):
         def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
             super().init_poolmanager(*args, **kwargs)
             pace_pools(self.poolmanager)

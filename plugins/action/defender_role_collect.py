@@ -9,6 +9,7 @@ import typing as t
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
+from ansible_collections.secops.defender.plugins.module_utils._tasks.master import watched
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
@@ -31,6 +32,9 @@ class ActionModule(RoleAction):
         for request, row in zip(sheet.requests, result["packages"], strict=True):
             desk.answer(request.host, row)
         told = {"msg": result["msg"], "summary": result["summary"]}
+        if result["failed"] and not any(row["failed"] for row in result["packages"]):
+            # What failed for the run, its report for instance, is no single host's, and must not pass unnoticed.
+            told["failed"] = True
         return {**told, "ansible_stats": artifact(sheet, result)} if wanted else told
 
     def _judge(self, requests: list[Request]) -> list[Sheet]:
@@ -61,6 +65,7 @@ class ActionModule(RoleAction):
         tenant = sheet.requests[0].tenant or said.options.settings.auth_source if sheet.fleets > 1 else None
         reporter = FleetReporter(secrets, launched_by(self.variables), tenant)
         context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename)
-        result = Work(sheet, said.options, context, surroundings.own_environ).result()
+        with watched(context.clock, context.master_gone):
+            result = Work(sheet, said.options, context, surroundings.own_environ).result()
         reporter.end(result["msg"])
         return result, said.artifacts

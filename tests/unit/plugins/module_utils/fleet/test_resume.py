@@ -290,7 +290,7 @@ _RUN = st.fixed_dictionaries(
         "comment": st.sampled_from([_COMMENTS[0]] * 5 + [_COMMENTS[1], f"{_COMMENTS[0]} "]),
         "names": st.lists(st.sampled_from(_NAMES), min_size=1, max_size=2, unique=True),
         "options": _OPTIONS,
-        "killed": st.one_of(st.none(), st.floats(0.05, 3.0), st.floats(3.0, 400.0)),
+        "killed": st.one_of(st.none(), st.floats(0.2, 0.8), st.floats(0.8, 3.0), st.floats(3.0, 400.0)),
         "faults": st.lists(_FAULTS, max_size=1),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence import folder as _evidence
+from ansible_collections.secops.defender.plugins.module_utils._evidence import records as _records
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Phase
 from ansible_collections.secops.defender.plugins.module_utils._fleet.look import look, plan, predict
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
@@ -749,10 +751,10 @@ def test_a_full_disk_ends_all_and_the_next_run_goes_on(
     begun = prepare(world, _names(3), tmp_path)
     with monkeypatch.context() as patch:
 
-        def full(path: Path, record: dict[str, Any]) -> None:
+        def full(file: int, data: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        patch.setattr(_evidence, "_write_record", full)
+        patch.setattr(_records, "write_all", full)
         carry_out(begun)
     assert begun.fleet.fatal.code == "DiskFull"
     assert set(errors(begun).values()) == {"DiskFull"}
@@ -860,6 +862,13 @@ def test_a_link_to_a_strange_host_is_given_up_at_once(world: World) -> None:
     assert world.count("package_link") == 1
 
 
+def _lock(world: World, final: Path, seconds: float) -> None:
+    """As another run does while it downloads."""
+    file = os.open(f"{final}.part", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    world.clock.at(world.clock.now + seconds, lambda: os.close(file))
+
+
 def test_a_package_that_another_run_is_downloading_is_waited_for_without_asking_for_links(
     world: World, tmp_path: Path
 ) -> None:
@@ -867,10 +876,8 @@ def test_a_package_that_another_run_is_downloading_is_waited_for_without_asking_
     folder = _evidence.Folder(str(tmp_path), world.clock)
     action = Action.from_api(world.entity(theirs))
     final = folder.place(world.machine("pc0000"), action)
-    final.parent.mkdir()
-    lock = _evidence._locked(final.with_suffix(".zip.part"))
-    lock.__enter__()
-    world.clock.at(world.clock.now + 100, lambda: lock.__exit__(None, None, None))
+    final.parent.mkdir(mode=0o700)
+    _lock(world, final, 100.0)
     begun = run(world, ["pc0000"], tmp_path, reuse_within=3600.0)
     assert not errors(begun)
     assert world.count("package_link") == 1
@@ -882,10 +889,8 @@ def test_a_package_that_another_run_is_downloading_costs_the_others_no_link(worl
     theirs, *_others = [world.act(name, age=600.0, collect=90.0) for name in names]
     folder = _evidence.Folder(str(tmp_path), world.clock)
     final = folder.place(world.machine(names[0]), Action.from_api(world.entity(theirs)))
-    final.parent.mkdir()
-    lock = _evidence._locked(final.with_suffix(".zip.part"))
-    lock.__enter__()
-    world.clock.at(world.clock.now + 400, lambda: lock.__exit__(None, None, None))
+    final.parent.mkdir(mode=0o700)
+    _lock(world, final, 400.0)
     begun = run(world, names, tmp_path, reuse_within=3600.0, poll_interval=5.0)
     assert not errors(begun)
     links = world.times("package_link")
@@ -1161,9 +1166,9 @@ def _patch_files(patch: pytest.MonkeyPatch, world: World, torn: float) -> None:
             raise
         os.write(file, data)
 
-    def rename(source: Path, target: Path) -> None:
+    def rename(source: str, target: str, **folders: int) -> None:
         world.step("before rename")
-        os.replace(source, target)
+        os.replace(source, target, **folders)
         world.step("after rename")
 
     patch.setattr(_custody, "_write_all", write_all)

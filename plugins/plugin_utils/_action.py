@@ -111,6 +111,8 @@ def with_whole_paths(args: t.Mapping[str, t.Any], spec: Spec, base: str) -> dict
         return [
             {key: _whole_path(each, base) if key == "dest" else each for key, each in element.items()}
             if isinstance(element, dict)
+            else _whole_path(element, base)
+            if spec[names[name]].get("elements") == "path"
             else element
             for element in elements
         ]

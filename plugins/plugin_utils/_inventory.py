@@ -12,10 +12,9 @@ import typing as t
 from collections import Counter
 
 from ansible import constants as C
-from ansible import template as ansible_template
-from ansible.utils.unsafe_proxy import AnsibleUnsafeText
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import machine_variables
+from ansible_collections.secops.defender.plugins.plugin_utils._unsafe import unsafe
 
 # What a condition may count on, whatever the service leaves out: properties of the machine resource type, documented or seen.
 _ALWAYS: dict[str, t.Any] = dict.fromkeys(
@@ -54,31 +53,11 @@ _ALWAYS: dict[str, t.Any] = dict.fromkeys(
 )
 _LISTS = ("machine_tags", "ip_addresses")
 
-_HARMLESS = re.compile(r"[A-Za-z0-9 ._:-]*")
-_ONLY_TRUSTED_TEMPLATES = hasattr(ansible_template, "trust_as_template")
 _NO_VARIABLE = re.compile(r"\W", re.ASCII)
 _NO_NAME = re.compile(r"[^\w.-]+")
 _ENDS_LIKE_AN_ID = re.compile(r"(?:^|_)[0-9a-f]{40}$")
 # Names that mean something to Ansible: a device called localhost would take the place of the control node.
 _RESERVED = frozenset({*C.LOCALHOST, "all", "ungrouped"})
-
-
-def unsafe(value: t.Any) -> t.Any:
-    """The same with every text marked as data that could be taken for a template: nobody may template what a tenant's texts say.
-
-    Before ansible-core 2.19 any text is a template, and a C(#jinja2:) line redefines what a delimiter is. Only a text that can
-    hold neither stays as it is: there C(ansible-inventory) writes marked ones as C({"__ansible_unsafe": …}), which AWX and jq
-    do not read, so IDs, names, addresses and times are left plain. From 2.19 on nothing is a template unless it is trusted.
-    """
-    if _ONLY_TRUSTED_TEMPLATES:
-        return value
-    if isinstance(value, str):
-        return value if _HARMLESS.fullmatch(value) else AnsibleUnsafeText(value)
-    if isinstance(value, list):
-        return [unsafe(each) for each in value]
-    if isinstance(value, dict):
-        return {unsafe(str(key)): unsafe(each) for key, each in value.items()}
-    return value
 
 
 def machine_rows(rows: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:

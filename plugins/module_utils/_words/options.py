@@ -246,6 +246,8 @@ def _is_blank(value: object) -> bool:
 def _converted(name: str, value: t.Any, option: Option, base: str | None) -> t.Any:
     """A value as its option's type. name: of the option or variable, for messages."""
     kind = option.get("type", "str")
+    if kind == "raw":
+        return value
     if kind == "list":
         return as_list(name, value)
     told = "what it was given" if option.get("no_log") else shown(value)

@@ -98,9 +98,7 @@ def members(
             left_out(file.name, "it goes on in another cabinet")
 
 
-def _directory(
-    stream: Forward, meter: Meter
-) -> tuple[list[tuple[int, int, int]], list[CabinetFile], int]:
+def _directory(stream: Forward, meter: Meter) -> tuple[list[tuple[int, int, int]], list[CabinetFile], int]:
     fields = _HEADER.unpack(stream.read(_HEADER.size))
     first_file, folders, files, flags = fields[3], fields[7], fields[8], fields[9]
     in_folder = in_data = 0

@@ -8,7 +8,21 @@ from __future__ import annotations
 import enum
 
 # ANSI and OEM code pages that Windows' tools write, for texts that are not all ASCII.
-CODE_PAGES = ("cp1252", "cp850", "cp437", "cp1250", "cp852", "cp1251", "cp866", "cp1253", "cp737", "cp1254", "cp857", "cp1257", "cp775")
+CODE_PAGES = (
+    "cp1252",
+    "cp850",
+    "cp437",
+    "cp1250",
+    "cp852",
+    "cp1251",
+    "cp866",
+    "cp1253",
+    "cp737",
+    "cp1254",
+    "cp857",
+    "cp1257",
+    "cp775",
+)
 _SAMPLE = 4096
 
 

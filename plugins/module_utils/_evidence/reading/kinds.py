@@ -68,8 +68,18 @@ ALWAYS: dict[System, tuple[str, ...]] = {
 
 # What only one system's packages have.
 _SIGNS: tuple[tuple[System, t.Pattern[str]], ...] = (
-    (System.WINDOWS, re.compile(r"\.evtx$|\.pf$|autoruns|prefetch|wdsupport|smbinbound|forensicscollectionsummary|installedprograms\.csv")),
-    (System.MACOS, re.compile(r"(^|/)applications?[./]|launch(d|agents|daemons)|kext|configurationprofile|(^|/)(efi|mrt|sip|xprotect)[^/]*\.|shellhistory|\.plist$")),
+    (
+        System.WINDOWS,
+        re.compile(
+            r"\.evtx$|\.pf$|autoruns|prefetch|wdsupport|smbinbound|forensicscollectionsummary|installedprograms\.csv"
+        ),
+    ),
+    (
+        System.MACOS,
+        re.compile(
+            r"(^|/)applications?[./]|launch(d|agents|daemons)|kext|configurationprofile|(^|/)(efi|mrt|sip|xprotect)[^/]*\.|shellhistory|\.plist$"
+        ),
+    ),
     (System.LINUX, re.compile(r"lsmod|osrelease|(^|/)cpu|osinfo|(^|/)(dpkg|rpm|systemd|iptables)|etc/passwd")),
 )
 

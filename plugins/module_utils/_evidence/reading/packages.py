@@ -92,7 +92,9 @@ def find(paths: t.Sequence[Path], unrecorded: bool) -> tuple[list[Package], list
     for file in files:
         package = _package(file)
         if package.sha256 is None and not unrecorded:
-            unread.append((package, "it has no record, so nobody can say whose it is; unrecorded: true reads it all the same"))
+            unread.append(
+                (package, "it has no record, so nobody can say whose it is; unrecorded: true reads it all the same")
+            )
         else:
             packages.append(package)
     return packages, unread

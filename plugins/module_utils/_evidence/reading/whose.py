@@ -66,5 +66,9 @@ def strangers(names: t.Iterable[str], device: str | None) -> list[str]:
         return []
     own = device.lower()
     return sorted(
-        {name for name in names if name.lower() != own and name.lower().partition(".")[0][:15] != own.partition(".")[0][:15]}
+        {
+            name
+            for name in names
+            if name.lower() != own and name.lower().partition(".")[0][:15] != own.partition(".")[0][:15]
+        }
     )

@@ -178,7 +178,9 @@ def in_base64(encoded: str, data: bytes, codec: str, shift: int, inner: Judge) -
             return None
         first = at % 2 if codec == "utf-16-le" else 0
         return inner(
-            plain[first:at].decode(codec, "replace"), data.decode(codec), plain[at + len(data) :].decode(codec, "replace")
+            plain[first:at].decode(codec, "replace"),
+            data.decode(codec),
+            plain[at + len(data) :].decode(codec, "replace"),
         )
 
     return judge

@@ -107,14 +107,18 @@ def _read_line(where: str, line: str, given: Given) -> None:
         given.take(where, cells[0])
     elif cells[1] and cells[1].lower() not in WORDS and cells[1].lower() not in _PAIRS:
         given.refuse(
-            where, line, f"a line is value[,type,note], and {cells[1]!r} is no type; write a value with commas in quotes"
+            where,
+            line,
+            f"a line is value[,type,note], and {cells[1]!r} is no type; write a value with commas in quotes",
         )
     else:
         given.take(where, cells[0], cells[1] or None, ", ".join(cells[2:]) or None)
 
 
 def _read_table(text: str, header: list[str], separator: str, given: Given) -> None:
-    value, kind, note = (next((header.index(name) for name in names if name in header), -1) for names in (_VALUE, _TYPE, _NOTE))
+    value, kind, note = (
+        next((header.index(name) for name in names if name in header), -1) for names in (_VALUE, _TYPE, _NOTE)
+    )
     rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     seen = False
     try:
@@ -144,7 +148,9 @@ def _read_json(data: t.Any, now: float, given: Given) -> None:
         elif not isinstance(each, dict):
             given.refuse(f"element {number}", str(each), "it is no text and no mapping")
         elif isinstance(each.get("value"), str) and "pattern" not in each and not _is_stix(each):
-            given.take(f"element {number}", each["value"], _text(each, "type"), _text(each, "note") or _text(each, "comment"))
+            given.take(
+                f"element {number}", each["value"], _text(each, "type"), _text(each, "note") or _text(each, "comment")
+            )
         elif each.get("type") == "indicator":
             _read_stix(each, number, now, given)
         elif not _is_stix(each) and each.get("type") != "bundle":
@@ -307,3 +313,37 @@ def _word_for(path: str) -> str:
     if word is None:
         raise Refused(f"its pattern compares {path}, which is not searched for")
     return word
+
+
+# ---- what stands in a task ----
+
+_SPLIT = re.compile(r"[,;](?=\s|$)|\n|\r")
+_IN_A_ROW = re.compile(r"[,;]")
+
+
+def elements(given: t.Any) -> t.Iterator[t.Any]:
+    """Texts and mappings of what a task was given: a list, lines, commas and semicolons, or JSON from a survey."""
+    if given is None:
+        return
+    if isinstance(given, (list, tuple, set, frozenset)):
+        for each in given:
+            yield from elements(each)
+    elif isinstance(given, dict):
+        yield given
+    else:
+        yield from _elements_of_text(str(given).strip())
+
+
+def _elements_of_text(text: str) -> t.Iterator[t.Any]:
+    if text[:1] in ("[", "{"):
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            data = None
+        if isinstance(data, (list, dict)):
+            yield from elements(data)
+            return
+    for part in _SPLIT.split(text):
+        # A URL may hold commas; what is no URL has none inside that would mean anything.
+        pieces = [part] if "://" in part or "[:]//" in part else _IN_A_ROW.split(part)
+        yield from (piece.strip() for piece in pieces if piece.strip())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Indicator, Type
@@ -56,6 +57,13 @@ class Findings:
         device = self._devices.setdefault(package.device, _Device(package))
         device.unread = True
         self.not_searched.append(_not_searched(package, None, None, why, 1))
+
+    def without_package(self, name: str) -> None:
+        """A device that was asked for and has no package here."""
+        nowhere = Package(Path(name), name, None, None)
+        self._devices.setdefault(f"?{name.lower()}", _Device(nowhere, unread=True))
+        row = _not_searched(nowhere, None, None, "there is no package of it", 1)
+        self.not_searched.append({**row, "computer_dns_name": printable(name), "package": None})
 
     def take(self, package: Package, found: Found, verified: bool) -> None:
         """A package's findings."""

@@ -25,6 +25,8 @@ class Type(str, enum.Enum):
     URL = "url"
     FILE_NAME = "file_name"
     TEXT = "text"
+    # A rule's name; never told by form, and no word for it.
+    YARA = "yara"
 
 
 class Refused(Exception):
@@ -47,7 +49,7 @@ class Indicator:
 
 # The words of MISP, of Defender's indicators and of people for the types. Those with a bar are two indicators in one value.
 WORDS: dict[str, Type] = {
-    **{each.value: each for each in Type},
+    **{each.value: each for each in Type if each is not Type.YARA},
     **dict.fromkeys(("ip-src", "ip-dst", "ipaddress", "ipv4", "ipv6", "ip-address", "ipv4-addr", "ipv6-addr"), Type.IP),
     **dict.fromkeys(("cidr", "iprange", "ip-range"), Type.IP_RANGE),
     **dict.fromkeys(("hostname", "domainname", "domain-name", "fqdn", "host"), Type.DOMAIN),
@@ -86,7 +88,9 @@ _ANY_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 _HEX = re.compile(r"^[0-9a-f]+$", re.IGNORECASE)
 _HASH_LENGTHS = {32, 40, 64, 96, 128}
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_DOMAIN = re.compile(rf"^(?:(?:{_LABEL}|_[\w-]{{1,62}})\.)+(?:[^\W\d_]{{2,63}}|xn--[a-z0-9-]{{2,59}})\.?$", re.IGNORECASE)
+_DOMAIN = re.compile(
+    rf"^(?:(?:{_LABEL}|_[\w-]{{1,62}})\.)+(?:[^\W\d_]{{2,63}}|xn--[a-z0-9-]{{2,59}})\.?$", re.IGNORECASE
+)
 _FILE_NAME = re.compile(r'^[^\\/:*?"<>|\r\n\t]+\.[A-Za-z0-9_]{1,10}$')
 _V4_LIKE = re.compile(r"^\d+(?:\.\d+){3}$")
 _WITH_PORT = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+(?:%\w+)?\]):\d{1,5}$", re.IGNORECASE)
@@ -121,7 +125,9 @@ def parse(value: str, type_word: str | None = None, note: str | None = None) -> 
     if word in _PAIRS:
         return _pair(value, _PAIRS[word], word, note)
     if word and word not in WORDS:
-        raise Refused(f"its type {type_word!r} is not known. Types: {', '.join(each.value for each in Type)}")
+        raise Refused(
+            f"its type {type_word!r} is not known. Types: {', '.join(each.value for each in Type if each is not Type.YARA)}"
+        )
     kind = WORDS[word] if word else form_of(value)
     return [_typed(value, kind, note)]
 

@@ -1,0 +1,426 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""defender_search_evidence: which devices' packages mention an indicator, and of how many devices that can be said."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import export, finders, workers, yara
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import plan as plans
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.findings import Findings
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.scan import Found, Scope, search
+from ansible_collections.secops.defender.plugins.module_utils._tasks import reading, summary_text
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
+from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Pace, Reading
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    DefenderError,
+    EvidenceError,
+    OptionsError,
+    printable,
+)
+from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, near
+
+_NAME = "defender_search_evidence"
+# Refused indicators and findings that the sentence tells; all are in the result.
+_TOLD_REFUSED, _TOLD_INDICATORS = 20, 10
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
+_MINUTE = re.compile(r"^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d)(Z?)$")
+
+
+def spec() -> Spec:
+    """What the module takes."""
+    return {
+        **reading.reading_spec(),
+        "indicators": {"type": "raw"},
+        "indicators_file": {"type": "path"},
+        "allow": {"type": "raw"},
+        "artefacts": {"type": "list", "elements": "str"},
+        "since": {"type": "str"},
+        "until": {"type": "str"},
+        "max_hits": {"type": "int", "default": 100},
+        "yara_rules": {"type": "path"},
+        "on_refused": {"type": "str", "choices": ["fail", "continue"], "default": "fail"},
+        "require_complete": {"type": "bool", "default": False},
+        "export": {"type": "bool", "default": False},
+    }
+
+
+@dataclass(frozen=True)
+class Options:
+    """indicators, allow: as they were given. scope: what of the packages is searched, and how much is listed."""
+
+    reading: Reading
+    indicators: t.Any
+    indicators_file: Path | None
+    allow: t.Any
+    scope: Scope
+    yara_rules: Path | None
+    continue_on_refused: bool
+    require_complete: bool
+    export: bool
+
+    @classmethod
+    def of(cls, given: Given) -> Options:
+        """Raises OptionsError."""
+        if not any(given[name] is not None for name in ("indicators", "indicators_file", "yara_rules")):
+            raise OptionsError(
+                "Nothing to search for is given.",
+                advice="Give indicators, indicators_file or yara_rules. Nothing was read.",
+            )
+        if given["max_hits"] < 1:
+            raise OptionsError(
+                "max_hits is below 1.", advice="Every device with a hit keeps at least one: give 1 or more."
+            )
+        since, until = (_moment(name, given[name]) for name in ("since", "until"))
+        if since is not None and until is not None and since > until:
+            raise OptionsError("since is later than until.", advice="Exchange the two. Nothing was read.")
+        return cls(
+            reading=Reading.of(given),
+            indicators=given["indicators"],
+            indicators_file=Path(given["indicators_file"]) if given["indicators_file"] else None,
+            allow=given["allow"],
+            scope=Scope(_artefacts(given["artefacts"]), since, until, given["max_hits"]),
+            yara_rules=Path(given["yara_rules"]) if given["yara_rules"] else None,
+            continue_on_refused=given["on_refused"] == "continue",
+            require_complete=given["require_complete"],
+            export=given["export"],
+        )
+
+
+def _artefacts(given: t.Sequence[t.Any] | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    names = [str(each).strip().lower() for each in given]
+    unknown = [name for name in names if name not in kinds.KINDS]
+    if unknown:
+        raise OptionsError(
+            f"artefacts holds {', '.join(unknown)}, which is no kind of artefact.",
+            advice=f"{near(unknown[0], kinds.KINDS)}Kinds: {', '.join(kinds.KINDS)}. Nothing was read.",
+        )
+    return frozenset(names)
+
+
+def _moment(name: str, value: str | None) -> float | None:
+    """Seconds since 1970 of a time in UTC. Raises OptionsError."""
+    if value is None:
+        return None
+    text = value.strip()
+    if _DAY.match(text):
+        text += "T00:00:00Z"
+    minute = _MINUTE.match(text)
+    if minute:
+        text = f"{minute[1]}T{minute[2]}:00{minute[3]}"
+    seconds = parse_time(text.replace(" ", "T", 1))
+    if not seconds:
+        raise OptionsError(
+            f"{name} is {value!r}.",
+            advice="Write a time in UTC as '2026-11-23T10:15:00Z' or '2026-11-23', in quotes. Nothing was read.",
+        )
+    return seconds
+
+
+def work(options: Options, context: Context) -> Result:
+    """Raises no DefenderError: it is in the result."""
+    given = indicator_files.Given()
+    try:
+        allow = _understood(options, given, context)
+        if given.refused and not options.continue_on_refused:
+            raise _refusal(given)
+        rules = yara.compile_rules(options.yara_rules) if options.yara_rules else None
+        if not given.indicators and rules is None:
+            raise OptionsError("There is no indicator to search for.", advice="Give at least one. Nothing was read.")
+        finders.require_few(len(given.indicators) + len(allow))
+        chosen = reading.choose(options.reading)
+        facts = {
+            "indicators": len(given.indicators),
+            "indicators_sha256": log_line.digest([each.type.value, each.value] for each in given.indicators),
+        }
+        recorded = reading.record(_NAME, chosen, context, facts)
+    except DefenderError as failure:
+        return {**_failed(failure), "refused": given.refused, "node": context.node}
+    searched = _Search(options, chosen, context, given, allow, rules)
+    return searched.result(recorded)
+
+
+def _understood(options: Options, given: indicator_files.Given, context: Context) -> list[plans.Indicator]:
+    """Takes in all indicators; returns those that are never reported. Raises EvidenceError for a file that cannot be read."""
+    now = context.clock.wall()
+    for number, (value, word, note) in enumerate(_listed(options.indicators), 1):
+        given.take(f"indicators, element {number}", value, word, note)
+    if options.indicators_file:
+        try:
+            with open(options.indicators_file, "rb") as file:
+                content = file.read(indicator_files.MOST + 1)
+        except OSError as failure:
+            raise OptionsError(
+                f"indicators_file {options.indicators_file} cannot be read: {failure.strerror}.",
+                advice="Nothing was read.",
+            ) from None
+        if len(content) > indicator_files.MOST:
+            raise OptionsError(f"indicators_file {options.indicators_file} is larger than 64 MiB.", advice="Split it.")
+        indicator_files.read_file(content, now, given)
+    allowed = indicator_files.Given()
+    for number, (value, word, note) in enumerate(_listed(options.allow), 1):
+        allowed.take(f"allow, element {number}", value, word, note)
+    given.refused += allowed.refused
+    return allowed.indicators
+
+
+def _listed(given: t.Any) -> t.Iterator[tuple[str, str | None, str | None]]:
+    """Value, type and note of each element: a list, lines, texts with commas or semicolons, mappings, JSON."""
+    for element in indicator_files.elements(given):
+        if not isinstance(element, dict):
+            yield str(element), None, None
+            continue
+        unknown = [str(key) for key in element if key not in ("value", "type", "note")]
+        if unknown or not isinstance(element.get("value"), str):
+            raise OptionsError(
+                f"An indicator has {', '.join(unknown) or 'no value'}.",
+                advice="An indicator is a text, or a mapping of value, type and note. Nothing was read.",
+            )
+        word, note = element.get("type"), element.get("note")
+        yield element["value"], None if word is None else str(word), None if note is None else str(note)
+
+
+def _refusal(given: indicator_files.Given) -> OptionsError:
+    told = " ".join(f"{row['where']}: {row['value']!r}: {row['why']}." for row in given.refused[:_TOLD_REFUSED])
+    more = f" And {len(given.refused) - _TOLD_REFUSED} more." if len(given.refused) > _TOLD_REFUSED else ""
+    return OptionsError(
+        f"{count(len(given.refused), 'indicator')} cannot be understood. {told}{more}",
+        advice="Mend them, or search for the others with on_refused: continue. Nothing was read.",
+        code="IndicatorsRefused",
+    )
+
+
+@dataclass
+class _One:
+    """What came of one package: its findings, or why it was not read."""
+
+    found: Found | None = None
+    why: str = ""
+    verified: bool = False
+
+
+@dataclass
+class _Search:
+    options: Options
+    chosen: Chosen
+    context: Context
+    given: indicator_files.Given
+    allow: list[plans.Indicator]
+    rules: yara.Rules | None
+    exported: list[str] = field(default_factory=list)
+
+    def result(self, recorded: bool) -> Result:
+        indicators = list(self.given.indicators)
+        if self.rules:
+            indicators += self.rules.indicators
+        findings = Findings(indicators, self.options.scope.max_hits)
+        self._run(findings)
+        for package, why in self.chosen.unread:
+            findings.unread(package, why)
+        for name in self.chosen.not_found:
+            findings.without_package(name)
+        return self._told(findings, recorded)
+
+    def _run(self, findings: Findings) -> None:
+        logs = Logs()
+        for package in self.chosen.packages:
+            logs.of(package)
+        ready = {ports: plans.make(self.given.indicators, self.allow, dotted_ports=ports) for ports in (False, True)}
+        number = workers.processes()
+        many = min(number, len(self.chosen.packages)) > 1
+
+        def one(package: Package) -> _One:
+            still = workers.still_wanted() if many else lambda: None
+            return _search_one(package, logs, ready, self.options, self.rules, still)
+
+        pace = Pace(self.context.reporter, self.context.clock, "searched")
+        waiting: dict[int, _One | BaseException] = {}
+        done = 0
+        for came, (index, outcome) in enumerate(workers.each(self.chosen.packages, one, number), 1):
+            waiting[index] = outcome
+            while done in waiting:
+                _take(findings, self.chosen.packages[done], waiting.pop(done))
+                done += 1
+            pace(came, len(self.chosen.packages))
+
+    def _told(self, findings: Findings, recorded: bool) -> Result:
+        rows = findings.rows()
+        failed = self.options.require_complete and not findings.complete
+        message = _sentence(rows, findings, self.chosen)
+        if failed:
+            message += " require_complete is set, and not everything was searched: see not_searched."
+        result: Result = {
+            "changed": False,
+            "failed": failed,
+            "msg": printable(message),
+            "error": None,
+            "found": any(row["devices"] for row in rows),
+            "complete": findings.complete,
+            "indicators": rows,
+            "machines": findings.machines(),
+            "hits": findings.hits(),
+            "not_searched": findings.not_searched,
+            "event_logs": findings.logs,
+            "refused": self.given.refused,
+            "summary": {**findings.figures(), "older": self.chosen.older, "indicators": len(rows)},
+            "exported": [],
+            "recorded": recorded,
+            "node": self.context.node,
+        }
+        result["summary_text"] = summary_text.of_search(result)
+        self._export(result)
+        self._warn(findings)
+        return result
+
+    def _warn(self, findings: Findings) -> None:
+        altered = [row["package"] for row in findings.not_searched if "SHA-256" in row["why"]]
+        if altered:
+            self.context.reporter.warn(
+                f"{count(len(altered), 'package')} not read, for it is not what was recorded: {listed(altered)}. "
+                "Run secops.defender.defender_verify_evidence on the folder."
+            )
+        for trouble in self.rules.troubles if self.rules else ():
+            self.context.reporter.warn(trouble)
+
+    def _export(self, result: Result) -> None:
+        if not self.options.export or self.context.check_mode:
+            return
+        folders = {package.folder or package.path.parent: None for package in self.chosen.packages}
+        for folder in folders:
+            try:
+                result["exported"] += export.write(folder, result, self.context.clock.wall())
+            except OSError as failure:
+                error = EvidenceError(
+                    f"The findings could not be written to {folder}: {failure.strerror}.",
+                    advice="Free space, or make the folder writable; the findings are in this result.",
+                    code="ExportFailed",
+                )
+                result.update(failed=True, error=error.as_result(), msg=f"{result['msg']} {error}")
+
+
+def _take(findings: Findings, package: Package, outcome: _One | BaseException) -> None:
+    if not isinstance(outcome, _One):
+        findings.unread(package, f"it could not be searched: {type(outcome).__name__}: {outcome}")
+    elif outcome.found is None:
+        findings.unread(package, outcome.why)
+    else:
+        findings.take(package, outcome.found, outcome.verified)
+
+
+def _search_one(
+    package: Package,
+    logs: Logs,
+    ready: t.Mapping[bool, plans.Plan],
+    options: Options,
+    rules: yara.Rules | None,
+    still: t.Callable[[], None],
+) -> _One:
+    try:
+        with packages.open_ordinary(package.path) as file:
+            _digest, why = packages.check(package, file, logs.of(package))
+            if why:
+                return _One(why=why)
+            meter = Meter(options.reading.limits, Clock(), still)
+            extra = rules.scanner(len(ready[False].indicators), options.scope) if rules else None
+            return _One(search(file, meter, ready, options.scope, extra), verified=package.sha256 is not None)
+    except zips.NoZip as failure:
+        return _One(why=f"it cannot be read as a package: {failure}")
+    except OSError as failure:
+        return _One(why=f"it cannot be read: {failure.strerror or failure}")
+
+
+def _sentence(rows: t.Sequence[Result], findings: Findings, chosen: Chosen) -> str:
+    hit = [index for index, row in enumerate(rows) if row["devices"]]
+    told = hit[:_TOLD_INDICATORS] if hit else list(range(min(len(rows), 1)))
+    if not hit and len(rows) > 1:
+        parts = [
+            f"{len(rows)} indicators on 0 of {count(findings.devices, 'device')}; {_read(findings.figures()['searched'])}"
+        ]
+    else:
+        parts = []
+        for index in told:
+            row, names = rows[index], findings.labels(index)
+            parts.append(
+                f"{row['value']} on {row['devices']} of {count(findings.devices, 'device')}"
+                f"{reading.devices_told(names)}; {_read(row['searched'])}"
+            )
+    if hit and len(rows) > len(told):
+        rest = len(rows) - len(hit)
+        more = len(hit) - len(told)
+        parts.append(
+            " and ".join(
+                each
+                for each in (f"{more} more indicators on some" if more else "", f"{rest} on none" if rest else "")
+                if each
+            )
+        )
+    if chosen.older:
+        parts.append(f"{count(chosen.older, 'older package')} left out (packages: all searches them)")
+    return ". ".join(parts) + "."
+
+
+def _read(searched: t.Mapping[str, int]) -> str:
+    """Of how many devices it can be said; nothing is left out that is not zero."""
+    parts = [
+        f"{searched[key]} {word}"
+        for key, word in (("whole", "searched whole"), ("partly", "partly"), ("none", "not"))
+        if searched[key]
+    ]
+    if parts and not searched["whole"]:
+        parts[0] = f"{parts[0].partition(' ')[0]} {'searched partly' if searched['partly'] else 'not searched'}"
+    return ", ".join(parts) or "nothing was searched"
+
+
+def _failed(error: DefenderError) -> Result:
+    """The result where nothing was searched, with the same keys."""
+    return {
+        "changed": False,
+        "failed": True,
+        "msg": str(error),
+        "error": error.as_result(),
+        "found": False,
+        "complete": False,
+        "indicators": [],
+        "machines": [],
+        "hits": [],
+        "not_searched": [],
+        "event_logs": [],
+        "refused": [],
+        "summary": {
+            **dict.fromkeys(
+                (
+                    "devices",
+                    "packages",
+                    "devices_with_hits",
+                    "hits",
+                    "allowed",
+                    "unpacked_bytes",
+                    "older",
+                    "indicators",
+                ),
+                0,
+            ),
+            "searched": {"whole": 0, "partly": 0, "none": 0},
+        },
+        "summary_text": "",
+        "exported": [],
+        "recorded": False,
+        "node": None,
+    }
+
+
+TASK = Task(_NAME, spec(), Options.of, work, refused=lambda args, error: _failed(error))

@@ -332,7 +332,7 @@ def unwritable(path: Path, failure: OSError) -> EvidenceError:
         failure.errno or 0,
         (
             failure.strerror or str(failure) or type(failure).__name__,
-            "Check that dest is a folder, its owner and permissions, and the file system it is on.",
+            "Check that dest is a folder, its owner and permissions, and whether the file system is mounted read-only.",
             "DestNotWritable",
         ),
     )

@@ -233,7 +233,10 @@ class Folder:
             except Exception:
                 part.drop(device)
                 raise
-            part.close()
+            finally:
+                # Not by garbage collection: its lock ends here, also when the process is about to.
+                if name not in self._held:
+                    part.close()
         self._require_own_bytes(action, name, package)
         return package
 

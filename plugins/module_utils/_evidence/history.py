@@ -21,6 +21,8 @@ Entry = t.Mapping[str, t.Any]
 
 # Words of a request (design: results, C(request)).
 _RESUMED, _REUSED = "resumed", "reused"
+# The code of the one failure that leaves a stored package.
+_DUPLICATE = "DuplicatePackage"
 
 
 class RunState(str, enum.Enum):
@@ -275,6 +277,8 @@ class History:
             request.action_id = action
             self._by_action.setdefault(action, []).append(request)
         request.run, request.word = run, word
+        # What is there already is not announced again.
+        request.stored = request.stored or action in self._stored_actions
         request.name = request.name or _text(entry.get("computer_dns_name"))
         # Its package may be here already, fetched or collected with another comment.
         request.stored = request.stored or action in self._stored_actions
@@ -347,6 +351,8 @@ class History:
         run, machine_id = str(entry.get("run")), str(entry.get("machine_id")).lower()
         request = self._failing(entry, run, machine_id) or self._new(entry)
         request.failed = _text(entry.get("code")) or "Error"
+        # A copy of another action's package was stored all the same; whatever else failed has none.
+        request.stored = request.stored and request.failed == _DUPLICATE
         request.message = _text(entry.get("message"))
 
     def _failing(self, entry: Entry, run: str, machine_id: str) -> Request | None:

@@ -496,6 +496,25 @@ def test_what_is_unfinished(entries: list[tuple[str, str, dict[str, Any]]], acti
     assert (found and (found.action_id or "?")) == action
 
 
+def test_a_package_that_is_there_ends_every_request_for_its_action() -> None:
+    """Reused or resumed: what is stored already is not announced again."""
+    history = _history(
+        _requested("r1"), _known("r1", "started"), _stored("r1"), _known("r2", "reused", comment="other")
+    )
+    assert history.open_requests() == []
+    history = _history(_requested("r1"), _known("r1", "started"), _stored("r1"), _known("r2", "resumed"), _failed("r2"))
+    assert [each.failed for each in history.without_package()] == ["Failed"]
+
+
+def test_two_actions_of_one_device_in_one_run_end_by_themselves() -> None:
+    """Fetching by action IDs: one comment, one device, two requests."""
+    begun = [_known("r1", "reused", "a1", ""), _known("r1", "reused", "a2", "")]
+    failed = ("r1", "device_failed", {"code": "PackageBroken", "action_id": "a1"})
+    history = _history(*begun, failed, _stored("r1", "a2"), _ended("r1"))
+    assert [each.action_id for each in history.without_package()] == ["a1"]
+    assert history.open_requests() == []
+
+
 def test_another_machines_request_is_not_this_ones() -> None:
     assert _history(_requested("r1")).unfinished("m2", "c", 0.0) is None
 

@@ -56,16 +56,16 @@ _LISTED = 10
 class Resolved:
     """A requested machine (or action) with its device, or with the reason why there is none.
 
-    note: what to know of the device although nothing is wrong with the name. merged: the IDs of the records that the service
-    has merged into this one, as far as the name led through them; their actions are the device's, too.
+    note: what to know of the device although nothing is wrong with the name. records: the IDs of the records that led to the
+    machine because the service has merged them into it; their actions are the device's, too.
     """
 
     asked: str
     machine: Machine | None
     error: MachineError | None = None
     action: Action | None = None
+    records: tuple[str, ...] = ()
     note: str | None = None
-    merged: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -112,7 +112,7 @@ def resolve(api: Api, names: t.Sequence[Name], on_ambiguous: str) -> list[Resolv
 
 
 def _as_asked(resolved: Resolved, name: Name) -> Resolved:
-    return Resolved(name.asked, resolved.machine, resolved.error, None, resolved.note, resolved.merged)
+    return Resolved(name.asked, resolved.machine, resolved.error, None, resolved.records, resolved.note)
 
 
 def parse_action_ids(action_ids: t.Sequence[str]) -> list[str]:
@@ -309,8 +309,8 @@ def _choose(name: Name, candidates: _Candidates, on_ambiguous: str, near: list[s
     if candidates.hidden and (not ranked or on_ambiguous == "fail"):
         return Resolved(name.asked, None, _merged_out_of_sight(name, candidates.hidden))
     if len(ranked) == 1 or (ranked and on_ambiguous == "newest"):
-        merged = tuple(dict.fromkeys(candidates.passed[ranked[0].id]))
-        return Resolved(name.asked, ranked[0], note=_note(ranked[0]), merged=merged)
+        records = tuple(dict.fromkeys(candidates.passed[ranked[0].id]))
+        return Resolved(name.asked, ranked[0], records=records, note=_note(ranked[0]))
     if not ranked:
         hint = f"Did you mean {', '.join(near)}? " if near else ""
         error = MachineError(

@@ -325,7 +325,7 @@ def test_the_records_that_were_merged_are_told(look: Look) -> None:
     second = Device("second.contoso.com", merged_into=last.id)
     first = Device("first.contoso.com", merged_into=second.id)
     by_name, by_id, direct = look([first, second, last], "first", second.id, "third")
-    assert by_name.merged == (first.id, second.id) and by_id.merged == (second.id,) and direct.merged == ()
+    assert by_name.records == (first.id, second.id) and by_id.records == (second.id,) and direct.records == ()
 
 
 # Spellings

@@ -101,12 +101,12 @@ options:
         same name that ends in C(.json). What was done is told by C(<dest>/custody.jsonl), in which every line carries the
         SHA-256 of the line before. An existing package is never overwritten.
       - A relative path is below the playbook's folder. A folder belongs to one tenant.
-      - Without it nothing is downloaded.
+      - Without it nothing is downloaded. A blank one counts as none, with a warning.
     type: path
   reuse_within:
     description:
       - Take a package that was made within this time, instead of collecting a new one. Seconds, or a number with V(s), V(m),
-        V(h) or V(d), such as V(4h) or V(90m).
+        V(h) or V(d), such as V(4h) or V(90m). Give the unit; YAML reads V(1:30) as the number 90.
     type: str
     default: '0'
   resume_within:

@@ -4,7 +4,7 @@
 """Run a command behind a proxy on loopback: with_proxy.py LOG USER:PASSWORD COMMAND…
 
 The proxy forwards CONNECT and nothing else, and only for those who know the password. Its address is in HTTPS_PROXY while the
-command runs; LOG gets a line for each request: the answer and the host.
+command runs, or in the variable that PROXY_VARIABLE names; LOG gets a line for each request: the answer and the host.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def main() -> None:
         # The lower-case names win where both are read.
         clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         chosen = {name: os.environ[name] for name in ("NO_PROXY",) if os.environ.get(name)}
-        done = subprocess.run(command, env={**clean, **chosen, "HTTPS_PROXY": address}, check=False)
+        variable = os.environ.get("PROXY_VARIABLE", "HTTPS_PROXY")
+        done = subprocess.run(command, env={**clean, **chosen, variable: address}, check=False)
     sys.exit(done.returncode)
 
 

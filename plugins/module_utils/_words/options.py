@@ -126,17 +126,21 @@ def read(
                 )
                 values[name], origins[name] = _converted(variable, text, option, base), variable
                 break
-        if name not in values and option.get("required"):
-            raise _missing(name, option, args, called)
+    missing = [name for name, option in spec.items() if option.get("required") and name not in values]
+    if missing:
+        raise _missing(missing, blank, called)
+    for name, option in spec.items():
         values.setdefault(name, option.get("default"))
     return Given(values, origins, base, frozenset(blank))
 
 
-def _missing(name: str, option: Option, args: t.Mapping[str, t.Any], called: str) -> OptionsError:
-    blank = any(each in args for each in (name, *option.get("aliases", ())))
+def _missing(names: t.Sequence[str], blank: t.Collection[str], called: str) -> OptionsError:
+    how = "but it is blank" if set(names) <= set(blank) else "and it is not given"
+    if len(names) > 1:
+        how = "and not all of them are given"
     return OptionsError(
-        f"{called} needs {name}, {'but it is blank' if blank else 'and it is not given'}.",
-        advice=f"{_WHAT_FOR.get(name, f'Give {name}.')} Nothing was started.",
+        f"{called} needs {', '.join(names)}, {how}.",
+        advice=f"{' '.join(_WHAT_FOR.get(name, f'Give {name}.') for name in names)} Nothing was started.",
     )
 
 

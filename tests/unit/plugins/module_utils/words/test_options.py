@@ -211,6 +211,16 @@ def test_what_is_required_and_not_given() -> None:
         )
 
 
+def test_all_that_is_required_is_named_at_once() -> None:
+    spec: Spec = {"machines": {"type": "list", "required": True}, "comment": {"type": "str", "required": True}}
+    with pytest.raises(OptionsError) as caught:
+        read({}, spec, {}, called="secops.defender.test")
+    assert str(caught.value) == (
+        "secops.defender.test needs machines, comment, and not all of them are given. Give machines. Say in comment why this is "
+        "done: it stays with the action, for the audit trail. Nothing was started."
+    )
+
+
 # ---- names of options ----
 
 

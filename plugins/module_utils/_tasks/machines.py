@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
-from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, parse_names
+from ansible_collections.secops.defender.plugins.module_utils._service.names import Name, parse_names
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Option, Spec, read, shown
 
@@ -22,10 +22,8 @@ WISHES: Spec = {
     "wait_timeout": {"type": "str"},
     "cancel_on_timeout": {"type": "bool"},
 }
-# What no name of a device has: a list in one text, or a pattern for several.
-_PATTERN = re.compile(r'^[!&~]|[*?\[\]{}<>|",;\s]')
-# A device's page in the portal, which names it by its ID.
-_PORTAL = re.compile(r"^https://[\w.-]+/machines/(?:v2/)?([0-9a-f]{40})(?:[/?#].*)?$", re.IGNORECASE)
+# What no name of a device has: several of them in one text, or what Ansible's patterns for hosts have besides wildcards.
+_PATTERN = re.compile(r'^[!&~]|[{}<>|",;\s]')
 _REQUEST: Spec = {"machine": {"type": "str", "required": True}, **WISHES}
 
 
@@ -63,17 +61,14 @@ def names(elements: t.Iterable[t.Any]) -> list[Name]:
 
 
 def _parsed(named: t.Sequence[str]) -> list[Name]:
-    patterns = [text for text in named if _PATTERN.search(text.strip()) and not _PORTAL.match(text.strip())]
+    patterns = [text for text in named if "://" not in text and _PATTERN.search(text.strip())]
     if patterns:
         raise OptionsError(
             f"machines has {', '.join(map(shown, patterns))}, which can be no device's name.",
             advice="Name each device by itself; of a group, give what defender_machine_info finds by filter or tag, or the hosts "
             "of an inventory group. Nothing was started.",
         )
-    if not named:
-        return []
-    plain = [match[1] if (match := _PORTAL.match(text.strip())) else text for text in named]
-    return [replace(name, asked=text) for name, text in zip(parse_names(plain), named, strict=True)]
+    return parse_names(named) if named else []
 
 
 def texts(option: str, elements: t.Iterable[t.Any]) -> list[str]:

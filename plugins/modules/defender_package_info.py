@@ -68,7 +68,7 @@ error:
   returned: always
   type: dict
   sample: null
-  contains: &error
+  contains:
     code:
       description: The kind of failure.
       returned: on failure
@@ -130,7 +130,27 @@ packages:
       returned: always
       type: dict
       sample: null
-      contains: *error
+      contains:
+        code:
+          description: The kind of failure.
+          returned: on failure
+          type: str
+          sample: EvidenceMissing
+        message:
+          description: What failed.
+          returned: on failure
+          type: str
+          sample: There is no package in /srv/evidence/incident-4711.
+        advice:
+          description: What to do about it.
+          returned: on failure
+          type: str
+          sample: Give the folder that packages were collected into, or a package.
+        tracking_id:
+          description: Always null, since no service is asked.
+          returned: on failure
+          type: str
+          sample: null
     os:
       description: The operating system that it is from, told by its entries. V(windows), V(macos), V(linux) or V(unknown).
       returned: always

@@ -46,11 +46,11 @@ def event_log(events: t.Sequence[Event], computer: str) -> bytes:
     chunk = _Chunk(computer)
     for event in events:
         if not chunk.take(event):
-            chunks.append(chunk.bytes())
+            chunks.append(chunk.whole())
             chunk = _Chunk(computer)
             if not chunk.take(event):
                 raise ValueError("an event that no chunk has room for")
-    chunks.append(chunk.bytes())
+    chunks.append(chunk.whole())
     last = events[-1].number if events else 0
     head = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, len(chunks) - 1, last + 1, 128, 1, 3, 4096, len(chunks))
     head = head.ljust(120, b"\0")
@@ -83,12 +83,23 @@ class _Chunk:
         self._last = start
         return True
 
-    def bytes(self) -> bytes:
+    def whole(self) -> bytes:
         free = len(self._data)
         data = bytearray(self._data.ljust(_CHUNK, b"\0"))
         first, last = (self._events[0], self._events[-1]) if self._events else (0, 0)
         struct.pack_into(
-            "<8sQQQQIIII", data, 0, b"ElfChnk\0", first, last, first, last, 128, self._last, free, zlib.crc32(data[_FIRST:free])
+            "<8sQQQQIIII",
+            data,
+            0,
+            b"ElfChnk\0",
+            first,
+            last,
+            first,
+            last,
+            128,
+            self._last,
+            free,
+            zlib.crc32(data[_FIRST:free]),
         )
         struct.pack_into("<I", data, 124, zlib.crc32(bytes(data[:120] + data[128:512])))
         return bytes(data)
@@ -213,7 +224,9 @@ def cabinet(files: t.Mapping[str, bytes], kind: int = 1) -> bytes:
         blocks.append(struct.pack("<IHH", 0, len(packed), len(data)) + packed)
     listed, at = b"", 0
     for name, data in files.items():
-        listed += struct.pack("<IIHHHH", len(data), at, 0, 0x5B77, 0x4800, 0x20) + name.encode("cp1252", "replace") + b"\0"
+        listed += (
+            struct.pack("<IIHHHH", len(data), at, 0, 0x5B77, 0x4800, 0x20) + name.encode("cp1252", "replace") + b"\0"
+        )
         at += len(data)
     first = 36 + 8
     start = first + len(listed)
@@ -272,11 +285,17 @@ def seen(name: str) -> dict[str, bytes]:
 
 def _events(more: t.Sequence[t.Mapping[str, str]] = ()) -> list[Event]:
     common = {"TargetUserName": "SYSTEM", "WorkstationName": "-", "IpAddress": "127.0.0.1", "IpPort": "0"}
-    return [Event(100 + number, EPOCH + number * 10_000_000, {**common, **each}) for number, each in enumerate(({}, {}, *more, {}))]
+    return [
+        Event(100 + number, EPOCH + number * 10_000_000, {**common, **each})
+        for number, each in enumerate(({}, {}, *more, {}))
+    ]
 
 
 def _support(line: str = "") -> dict[str, bytes]:
-    log = "".join(f"2026-11-23T09:{number // 60:02}:{number % 60:02}.123Z Engine: looked at C:\\Windows\\System32\\{number}.dll\r\n" for number in range(900))
+    log = "".join(
+        f"2026-11-23T09:{number // 60:02}:{number % 60:02}.123Z Engine: looked at C:\\Windows\\System32\\{number}.dll\r\n"
+        for number in range(900)
+    )
     return {
         "MPLog-20261123-090000.log": f"{log}{line}".encode(UTF16_BOM),
         "MPDetection-20261123-090000.log": "2026-11-23T09:00:00.000Z MPDetection\r\n".encode(UTF16_BOM),

@@ -92,16 +92,16 @@ def _rows(options: Options, chosen: Chosen, context: Context) -> list[Result]:
     # Before processes are made of this one: each would read them anew.
     for package in chosen.packages:
         logs.of(package)
-    wanted = workers.still_wanted
+    check = workers.wanted_by(context.master_gone)
 
     def read(package: Package) -> _Read:
-        return _read(package, logs, options, wanted() if many else lambda: None)
+        return _read(package, logs, options, workers.still_wanted() if many else check)
 
     number = workers.processes()
     many = min(number, len(chosen.packages)) > 1
     pace = Pace(context.reporter, context.clock, "read")
     rows: dict[int, Result] = {}
-    for index, outcome in workers.each(chosen.packages, read, number):
+    for index, outcome in workers.each(chosen.packages, read, number, check):
         rows[index] = _row(chosen.packages[index], outcome)
         pace(len(rows), len(chosen.packages))
     return [rows[index] for index in sorted(rows)]

@@ -17,6 +17,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.searchin
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import plan as plans
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.findings import Findings
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Indicator
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.scan import Found, Scope, search
 from ansible_collections.secops.defender.plugins.module_utils._tasks import reading, summary_text
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
@@ -154,7 +155,7 @@ def work(options: Options, context: Context) -> Result:
     return searched.result(recorded)
 
 
-def _understood(options: Options, given: indicator_files.Given, context: Context) -> list[plans.Indicator]:
+def _understood(options: Options, given: indicator_files.Given, context: Context) -> list[Indicator]:
     """Takes in all indicators; returns those that are never reported. Raises EvidenceError for a file that cannot be read."""
     now = context.clock.wall()
     for number, (value, word, note) in enumerate(_listed(options.indicators), 1):
@@ -219,7 +220,7 @@ class _Search:
     chosen: Chosen
     context: Context
     given: indicator_files.Given
-    allow: list[plans.Indicator]
+    allow: list[Indicator]
     rules: yara.Rules | None
     exported: list[str] = field(default_factory=list)
 
@@ -243,14 +244,16 @@ class _Search:
         number = workers.processes()
         many = min(number, len(self.chosen.packages)) > 1
 
+        check = workers.wanted_by(self.context.master_gone)
+
         def one(package: Package) -> _One:
-            still = workers.still_wanted() if many else lambda: None
+            still = workers.still_wanted() if many else check
             return _search_one(package, logs, ready, self.options, self.rules, still)
 
         pace = Pace(self.context.reporter, self.context.clock, "searched")
         waiting: dict[int, _One | BaseException] = {}
         done = 0
-        for came, (index, outcome) in enumerate(workers.each(self.chosen.packages, one, number), 1):
+        for came, (index, outcome) in enumerate(workers.each(self.chosen.packages, one, number, check), 1):
             waiting[index] = outcome
             while done in waiting:
                 _take(findings, self.chosen.packages[done], waiting.pop(done))

@@ -12,7 +12,7 @@ import typing as t
 import unicodedata
 from dataclasses import dataclass
 
-Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Type(str, enum.Enum):
@@ -95,13 +95,14 @@ _FILE_NAME = re.compile(r'^[^\\/:*?"<>|\r\n\t]+\.[A-Za-z0-9_]{1,10}$')
 _V4_LIKE = re.compile(r"^\d+(?:\.\d+){3}$")
 _WITH_PORT = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+(?:%\w+)?\]):\d{1,5}$", re.IGNORECASE)
 # Endings of files that are no top level domains; and those that are both, which nobody can tell apart. C(.com) is a domain's.
-_FILES = frozenset(
-    "exe dll sys scr ps1 psm1 psd1 bat cmd vbs vbe js jse wsf hta lnk msi msp cpl ocx drv pif jar iso img vhd vhdx cab rar 7z gz tar tgz "
-    "bz2 xz doc docx docm xls xlsx xlsm ppt pptx pptm rtf pdf txt log dat bin tmp cfg conf ini inf reg xml json yml yaml csv png jpg "
-    "jpeg gif ico html htm php asp aspx jsp jspx war class dmp evtx etl pf ko elf deb rpm dmg pkg plist dylib kext bak old db sqlite "
-    "url chm one onepkg xll sct scf library-ms".split()
-)
-_BOTH = frozenset("zip sh py pl app mov md rs ps so ml cc rb vi do".split())
+_FILE_ENDINGS = """
+    exe dll sys scr ps1 psm1 psd1 bat cmd vbs vbe js jse wsf hta lnk msi msp cpl ocx drv pif jar iso img vhd vhdx cab rar 7z gz
+    tar tgz bz2 xz doc docx docm xls xlsx xlsm ppt pptx pptm rtf pdf txt log dat bin tmp cfg conf ini inf reg xml json yml yaml
+    csv png jpg jpeg gif ico html htm php asp aspx jsp jspx war class dmp evtx etl pf ko elf deb rpm dmg pkg plist dylib kext bak
+    old db sqlite url chm one onepkg xll sct scf
+"""
+_BOTH_ENDINGS = "zip sh py pl app mov md rs ps so ml cc rb vi do"
+_FILES, _BOTH = frozenset(_FILE_ENDINGS.split()), frozenset(_BOTH_ENDINGS.split())
 
 
 def refang(text: str) -> str:

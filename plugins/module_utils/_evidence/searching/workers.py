@@ -10,6 +10,7 @@ import pickle
 import select
 import struct
 import typing as t
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ R = t.TypeVar("R")
 
 _LENGTH = struct.Struct("<QQ")
 _READ = 1 << 20
+_SECOND = 1.0
 
 
 class WorkerDied(Exception):
@@ -36,16 +38,19 @@ def processes() -> int:
         return os.cpu_count() or 1
 
 
-def each(jobs: t.Sequence[J], work: t.Callable[[J], R], count: int) -> t.Iterator[tuple[int, R | BaseException]]:
+def each(
+    jobs: t.Sequence[J], work: t.Callable[[J], R], count: int, check: t.Callable[[], None]
+) -> t.Iterator[tuple[int, R | BaseException]]:
     """The number of each job with its result, or with what it raised, as they come. count: processes; with one none is begun.
 
-    A process ends when the one that began it has: its pipe breaks, and L(still_wanted) raises.
+    check: is called every second while this waits, and raises where nobody waits for it any more. A process ends when the one
+    that began it has: its pipe breaks, and L(still_wanted) raises.
     """
     if min(count, len(jobs)) <= 1:
         for number, job in enumerate(jobs):
             yield number, _result(work, job)
         return
-    yield from _Pool(jobs, work, min(count, len(jobs))).results()
+    yield from _Pool(jobs, work, min(count, len(jobs)), check).results()
 
 
 def still_wanted() -> t.Callable[[], None]:
@@ -54,6 +59,16 @@ def still_wanted() -> t.Callable[[], None]:
 
     def check() -> None:
         if os.getppid() != parent:
+            raise Orphaned
+
+    return check
+
+
+def wanted_by(gone: t.Callable[[], bool]) -> t.Callable[[], None]:
+    """Raises Orphaned where the process that the work is done for has gone."""
+
+    def check() -> None:
+        if gone():
             raise Orphaned
 
     return check
@@ -78,7 +93,8 @@ class _Worker:
 
 
 class _Pool(t.Generic[J, R]):
-    def __init__(self, jobs: t.Sequence[J], work: t.Callable[[J], R], count: int) -> None:
+    def __init__(self, jobs: t.Sequence[J], work: t.Callable[[J], R], count: int, check: t.Callable[[], None]) -> None:
+        self._check = check
         self._jobs = jobs
         self._work = work
         self._next = 0
@@ -92,7 +108,8 @@ class _Pool(t.Generic[J, R]):
                 self._workers[worker.pipe] = worker
                 self._hand_out(worker)
             while self._workers:
-                ready, _out, _err = select.select(list(self._workers), [], [])
+                ready, _out, _err = select.select(list(self._workers), [], [], _SECOND)
+                self._check()
                 for pipe in ready:
                     yield from self._read(self._workers[pipe])
         finally:
@@ -102,7 +119,10 @@ class _Pool(t.Generic[J, R]):
     def _begin(self) -> _Worker:
         down, to = os.pipe()
         up, back = os.pipe()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Of threads, Python 3.12 warns; the child imports nothing, takes no lock of the parent's, and never returns from here.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             # Nothing of the parent's may run at the end here: no finally, no atexit, no flushing of its buffers.
             status = 1

@@ -69,7 +69,8 @@ def compile_rules(path: Path) -> Rules:
                     f"A YARA rule of {file} does not compile and was left out: {' '.join(str(failure).split())[:300]}"
                 )
     compiled = compiler.build()
-    indicators, numbers = [], {}
+    indicators: list[Indicator] = []
+    numbers: dict[tuple[str, str], int] = {}
     for rule in compiled:
         numbers[rule.namespace, rule.identifier] = len(indicators)
         indicators.append(Indicator(rule.identifier, Type.YARA, f"rule of {rule.namespace.partition(':')[2]}"))

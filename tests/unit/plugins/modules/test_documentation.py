@@ -19,10 +19,12 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.door import
 from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK as FETCH
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_action_info import TASK as ACTIONS
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import TASK as MACHINES
+from ansible_collections.secops.defender.plugins.module_utils._tasks.package_info import TASK as INFO
+from ansible_collections.secops.defender.plugins.module_utils._tasks.search_evidence import TASK as SEARCH
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import ask
 
-TASKS = [TOKEN, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY]
+TASKS = [TOKEN, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY, INFO, SEARCH]
 # Kept by Ansible itself.
 _CORES = {"changed", "failed", "msg"}
 
@@ -37,7 +39,7 @@ def rows(returned: t.Mapping[str, t.Any], key: str) -> set[str]:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_the_documentation_names_the_options_and_their_defaults(task: Task) -> None:
-    documented = yaml.safe_load(page(task).DOCUMENTATION)["options"]
+    documented = yaml.safe_load(page(task).DOCUMENTATION).get("options", {})
     shared = set(connection_spec()) if "tenant" in task.spec else set()
     own = {name: option for name, option in task.spec.items() if name not in shared}
     # machines and on_ambiguous stand in a fragment where they mean the same for several modules.

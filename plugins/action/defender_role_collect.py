@@ -17,9 +17,14 @@ from ansible_collections.secops.defender.plugins.plugin_utils._action import lau
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 from ansible_collections.secops.defender.plugins.plugin_utils._role import RoleAction
 from ansible_collections.secops.defender.plugins.plugin_utils._role_fleets import Request, Sheet, judge
-from ansible_collections.secops.defender.plugins.plugin_utils._role_lead import FleetReporter, Work, artifact, refuse
+from ansible_collections.secops.defender.plugins.plugin_utils._role_lead import (
+    FleetReporter,
+    Work,
+    artifact,
+    refuse,
+)
 from ansible_collections.secops.defender.plugins.plugin_utils._role_tenants import discover
-from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import listen
+from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import COLLECT, listen
 
 
 class ActionModule(RoleAction):
@@ -28,14 +33,14 @@ class ActionModule(RoleAction):
         sheet = desk.lead(self.host, self._judge)
         if sheet is None:
             return {}
-        result, wanted = self._collect(sheet)
+        result, plan, wanted = self._collect(sheet)
         for request, row in zip(sheet.requests, result["packages"], strict=True):
             desk.answer(request.host, row)
-        told = {"msg": result["msg"], "summary": result["summary"]}
+        told = {"msg": result["msg"], "summary": result["summary"], "plan": plan}
         if result["failed"] and not any(row["failed"] for row in result["packages"]):
             # What failed for the run, its report for instance, is no single host's, and must not pass unnoticed.
             told["failed"] = True
-        return {**told, "ansible_stats": artifact(sheet, result)} if wanted else told
+        return {**told, "ansible_stats": artifact(sheet, result, plan)} if wanted else told
 
     def _judge(self, requests: list[Request]) -> list[Sheet]:
         """What is to be done for all hosts that are still there."""
@@ -53,19 +58,21 @@ class ActionModule(RoleAction):
             reporter.say(f"{listed(each.host for each in refused)} will fail: {refused[0].refused}")
         return sheets
 
-    def _collect(self, sheet: Sheet) -> tuple[Result, bool]:
-        """The fleet's result, and whether it is to be handed over as an artifact."""
+    def _collect(self, sheet: Sheet) -> tuple[Result, str | None, bool]:
+        """The fleet's result, what a plan says of it, and whether it is to be handed over as an artifact."""
         secrets = Secrets()
         try:
             surroundings = self.surroundings()
             said = listen(surroundings)
         except OptionsError as failure:
-            return refuse(sheet.requests, failure), False
+            return refuse(sheet.requests, failure), None, False
         secrets.add(*said.secrets)
         tenant = sheet.requests[0].tenant or said.options.settings.auth_source if sheet.fleets > 1 else None
         reporter = FleetReporter(secrets, launched_by(self.variables), tenant)
         context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename)
+        work = Work(sheet, said, context, surroundings.own_environ)
         with watched(context.clock, context.master_gone):
-            result = Work(sheet, said.options, context, surroundings.own_environ).result()
+            result = work.result()
         reporter.end(result["msg"])
-        return result, said.artifacts
+        is_plan = context.check_mode and bool(work.machines) and self.entry is COLLECT
+        return result, work.plan(result) if is_plan else None, said.artifacts

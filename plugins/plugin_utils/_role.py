@@ -14,17 +14,22 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.job import 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import error_told
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.plugin_utils._role_desk import Desk, Row
-from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import ROLE, Surroundings, evaluated
+from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import (
+    ENTRIES,
+    ROLE,
+    Entry,
+    Surroundings,
+    evaluated,
+)
 
 # Its names come of configuration, and no type checker sees them.
 _C: t.Any = constants
-_MODULE = "secops.defender.defender_collect_package"
 # With these all hosts have ended one task before any begins the next; with others each host goes its own way.
 _IN_STEP = frozenset({"linear", "debug", "ansible.builtin.linear", "ansible.builtin.debug"})
 
 
 class RoleAction(ActionBase):
-    """A task of the role: it takes no options, and needs no connection to its host."""
+    """A task of the role: it takes no options but C(entry), and needs no connection to its host."""
 
     _supports_check_mode = True
     _requires_connection = False
@@ -39,6 +44,11 @@ class RoleAction(ActionBase):
 
     def work(self) -> dict[str, t.Any]:
         raise NotImplementedError
+
+    @property
+    def entry(self) -> Entry:
+        """The way into the role: whether the hosts are collected from, or their packages fetched."""
+        return ENTRIES[self._task.args.get("entry", "collect")]
 
     @property
     def host(self) -> str:
@@ -102,6 +112,7 @@ class RoleAction(ActionBase):
             own_environ=self._environment(),
             base=self._loader.get_basedir(),
             check_mode=bool(self._task.check_mode),
+            entry=self.entry,
         )
 
     def _module_defaults(self) -> dict[str, t.Any]:
@@ -109,9 +120,9 @@ class RoleAction(ActionBase):
         defaults: dict[str, t.Any] = {}
         for each in self._task.module_defaults or ():
             defaults.update(each)
-        groups = [f"group/{name}" for name in (self._play._action_groups or {}).get(_MODULE, ())]
+        groups = [f"group/{name}" for name in (self._play._action_groups or {}).get(self.entry.called, ())]
         args: dict[str, t.Any] = {}
-        for name in (*(name for name in defaults if name in groups), _MODULE):
+        for name in (*(name for name in defaults if name in groups), self.entry.called):
             given = evaluated(f"module_defaults of {name}", defaults.get(name), self._templar.template, secret=True)
             args.update(given if isinstance(given, dict) else {})
         return args

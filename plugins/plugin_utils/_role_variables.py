@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass
 from ansible import errors as ansible_errors
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 
+from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims
-from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package
+from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, fetch_package
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import CollectOptions
+from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import Options as FetchOptions
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import (
     Given,
@@ -37,12 +39,39 @@ PREFIX = "collect_package_"
 # Nobody collects from a whole estate by a slip of "hosts: all".
 MAX_MACHINES = 100
 
-_SPEC: Spec = {name: option for name, option in collect_package.spec().items() if name != "machines"}
-_SECRETS = secret_names(_SPEC)
+# The role names the machines.
+_MACHINES = frozenset({"machines", "machine", "machine_id", "action_ids", "action_id"})
 # Of the role alone. What hands results on is known, but not read: AWX gives it to the next nodes of a workflow.
-_READ_BY_ROLE = ("machine", "artifacts")
-_NOT_READ = ("planned", "result", "summary", "hosts")
-KNOWN = (*_SPEC, *_READ_BY_ROLE, *_NOT_READ)
+_READ_BY_ROLE = ("machine", "artifacts", "planned")
+_NOT_READ = ("result", "fleet", "summary", "hosts")
+
+
+def _without_machines(spec: Spec) -> Spec:
+    return {name: option for name, option in spec.items() if name not in _MACHINES}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A way into the role. module: whose options its variables are. known: variables without their prefix, read or not."""
+
+    module: str
+    spec: Spec
+    options: Callable[[Given], CollectOptions | FetchOptions]
+    known: tuple[str, ...]
+
+    @property
+    def called(self) -> str:
+        return f"secops.defender.{self.module}"
+
+
+_COLLECT = _without_machines(collect_package.spec())
+# The limit is one of the role's hosts; the module has none, for it starts nothing.
+_FETCH = {**_without_machines(fetch_package.spec()), "max_machines": {"type": "int", "default": 0}}
+KNOWN = (*_COLLECT, *_READ_BY_ROLE, *_NOT_READ)
+COLLECT = Entry("defender_collect_package", _COLLECT, CollectOptions.of, KNOWN)
+# What an inventory says for collecting is no mistake when its hosts are fetched from.
+FETCH = Entry("defender_fetch_package", _FETCH, FetchOptions.of, tuple(dict.fromkeys((*_FETCH, *KNOWN))))
+ENTRIES = {"collect": COLLECT, "fetch": FETCH}
 
 # A variable that is "{{ something | default(omit) }}" is unset; ansible-core has an exception for it from 2.19 on.
 _OMITTED: tuple[type[Exception], ...] = tuple(
@@ -54,8 +83,7 @@ _OMITTED: tuple[type[Exception], ...] = tuple(
 class Surroundings:
     """Where a host says it. environ: the process' environment with the task's C(environment) on top.
 
-    own_environ: the latter alone. base: the folder of relative paths. args: what C(module_defaults) give to
-    defender_collect_package.
+    own_environ: the latter alone. base: the folder of relative paths. module_defaults: what they give to the entry's module.
     """
 
     template: Callable[[t.Any], t.Any]
@@ -64,6 +92,7 @@ class Surroundings:
     own_environ: Mapping[str, str]
     base: str | None
     check_mode: bool
+    entry: Entry = COLLECT
 
     @property
     def environ(self) -> dict[str, str]:
@@ -72,45 +101,65 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Said:
-    """What a host says. also: another name that has to lead to the same device. artifacts: whether AWX is handed a summary."""
+    """What a host says. also: another name that has to lead to the same device. artifacts: whether AWX is handed a summary.
+
+    limit: the most hosts that may take part, 0 for any number. planned: the starts that were approved; None if nobody was asked.
+    """
 
     device: str
     also: str | None
-    options: CollectOptions
+    options: CollectOptions | FetchOptions
     artifacts: bool
     secrets: tuple[str, ...]
+    limit: int = 0
+    planned: int | None = None
+
+    @property
+    def wish(self) -> Wish:
+        return self.options.asked[0].wish if isinstance(self.options, CollectOptions) else self.options.wish
 
 
 def listen(surroundings: Surroundings) -> Said:
     """Raises OptionsError, which shows no secret."""
-    variables = surroundings.variables
-    _refuse_unknown(variables)
-    values = {}
-    for name in (*_SPEC, *_READ_BY_ROLE):
+    variables, entry = surroundings.variables, surroundings.entry
+    _refuse_unknown(variables, entry)
+    values = _values(surroundings)
+    own = _own({name: values.pop(name, None) for name in _READ_BY_ROLE})
+    defaults = _module_defaults(surroundings.module_defaults, entry)
+    secrets = secrets_in({**defaults, **values}, entry.spec)
+    device, also = _device(variables, own["machine"], surroundings.template)
+    given = _given(device, values, defaults, surroundings)
+    options = _options(given, values, defaults, entry)
+    handed_on = own["artifacts"]
+    if handed_on is None:
+        handed_on = bool(variables.get("awx_job_id") or variables.get("tower_job_id"))
+    limit = given["max_machines"]
+    return Said(device, also, options, handed_on, (*secrets, *options.settings.secrets()), limit, own["planned"])
+
+
+def _values(surroundings: Surroundings) -> dict[str, t.Any]:
+    """What the host's variables say, evaluated; blank and null are unset."""
+    entry, variables = surroundings.entry, surroundings.variables
+    secrets, values = secret_names(entry.spec), {}
+    for name in (*entry.spec, *_READ_BY_ROLE):
         if PREFIX + name in variables:
-            value = evaluated(PREFIX + name, variables[PREFIX + name], surroundings.template, name in _SECRETS)
+            value = evaluated(PREFIX + name, variables[PREFIX + name], surroundings.template, name in secrets)
             if not _is_blank(value):
                 values[name] = value
-    machine = values.pop("machine", None)
-    artifacts = values.pop("artifacts", None)
-    defaults = _module_defaults(surroundings.module_defaults)
-    secrets = secrets_in({**defaults, **values}, _SPEC)
-    device, also = _device(variables, machine, surroundings.template)
-    given = _given(device, values, defaults, surroundings)
-    options = _options(given, values, defaults)
-    if artifacts is None:
-        handed_on = bool(variables.get("awx_job_id") or variables.get("tower_job_id"))
-    else:
-        handed_on = read({PREFIX + "artifacts": artifacts}, {PREFIX + "artifacts": {"type": "bool"}}, {}, called=ROLE)[
-            PREFIX + "artifacts"
-        ]
-    return Said(device, also, options, handed_on, (*secrets, *options.settings.secrets()))
+    return values
+
+
+def _own(values: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the role itself reads, typed; what is not given is None. Raises OptionsError."""
+    spec: Spec = {PREFIX + "artifacts": {"type": "bool"}, PREFIX + "planned": {"type": "int"}}
+    given = {PREFIX + name: value for name, value in values.items() if PREFIX + name in spec and value is not None}
+    typed = read(given, spec, {}, called=f"The role {ROLE}")
+    return {**values, **{name[len(PREFIX) :]: typed[name] for name in spec}}
 
 
 def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known: bool) -> Request:
     """What the others may know of it. hosts: of the play; known: whether those who take part will all be here."""
-    (asked,) = said.options.asked
-    wish, settings = asked.wish, said.options.settings
+    wish, settings = said.wish, said.options.settings
     return Request(
         host=host,
         fleet=_fleet(said, surroundings),
@@ -125,26 +174,26 @@ def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known
         login={
             name: getattr(settings, name) for name in ("cloud", "login_url", "ca_path", "validate_certs", "timeout")
         },
-        limit=said.options.max_machines,
+        limit=said.limit,
         hosts=hosts,
         known=known,
     )
 
 
-def _refuse_unknown(variables: Mapping[str, t.Any]) -> None:
-    unknown = [name for name in variables if name.startswith(PREFIX) and name[len(PREFIX) :] not in KNOWN]
+def _refuse_unknown(variables: Mapping[str, t.Any], entry: Entry) -> None:
+    unknown = [name for name in variables if name.startswith(PREFIX) and name[len(PREFIX) :] not in entry.known]
     if unknown:
-        hints = "".join(_near(name[len(PREFIX) :]) for name in unknown)
+        hints = "".join(_near(name[len(PREFIX) :], entry.known) for name in unknown)
         raise OptionsError(
             f"The role {ROLE} knows no variable {', '.join(sorted(unknown))}.",
             advice=f"{hints}ansible-doc -t role {ROLE} lists all. Nothing was started.",
         )
 
 
-def _near(bare: str) -> str:
+def _near(bare: str, known: tuple[str, ...]) -> str:
     """A hint: what begins alike is meant rather than what is spelt alike."""
-    alike = [name for name in KNOWN if name.startswith(bare) or bare.startswith(name)]
-    return near(PREFIX + (alike[0] if alike else bare), [PREFIX + name for name in (alike or KNOWN)])
+    alike = [name for name in known if name.startswith(bare) or bare.startswith(name)]
+    return near(PREFIX + (alike[0] if alike else bare), [PREFIX + name for name in (alike or known)])
 
 
 def evaluated(name: str, value: t.Any, template: Callable[[t.Any], t.Any], secret: bool = False) -> t.Any:
@@ -167,15 +216,14 @@ def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, (str, bytes)) and not value.strip())
 
 
-def _module_defaults(defaults: Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _module_defaults(defaults: Mapping[str, t.Any], entry: Entry) -> dict[str, t.Any]:
     """By options' names. Raises OptionsError for what is none."""
-    names = {alias: name for name, option in _SPEC.items() for alias in (name, *option.get("aliases", ()))}
-    # The role names the machines.
-    given = {name: value for name, value in defaults.items() if name not in ("machines", "machine", "machine_id")}
+    names = {alias: name for name, option in entry.spec.items() for alias in (name, *option.get("aliases", ()))}
+    given = {name: value for name, value in defaults.items() if name not in _MACHINES}
     unknown = sorted(name for name in given if name not in names)
     if unknown:
         raise OptionsError(
-            f"module_defaults give {', '.join(unknown)}, which is no option of secops.defender.defender_collect_package.",
+            f"module_defaults give {', '.join(unknown)}, which is no option of {entry.called}.",
             advice=f"{''.join(near(name, names) for name in unknown)}Nothing was started.",
         )
     return {names[name]: value for name, value in given.items() if not _is_blank(value)}
@@ -227,9 +275,11 @@ def _given(
     device: str, values: Mapping[str, t.Any], defaults: Mapping[str, t.Any], surroundings: Surroundings
 ) -> Given:
     """Everything as one task of the module would have it, read under the names by which it was given. Raises OptionsError."""
-    labels = _labels(values, defaults)
+    own_spec = surroundings.entry.spec
+    labels = _labels(own_spec, values, defaults)
     spec = {
-        labels[name]: {key: each for key, each in option.items() if key != "aliases"} for name, option in _SPEC.items()
+        labels[name]: {key: each for key, each in option.items() if key != "aliases"}
+        for name, option in own_spec.items()
     }
     args = {labels[name]: value for name, value in {**defaults, **values}.items()}
     given = read(args, spec, surroundings.environ, called=f"The role {ROLE}", base=surroundings.base)
@@ -237,19 +287,22 @@ def _given(
     origins = {name: given.origins[label] for name, label in labels.items() if label in given.origins}
     if "max_machines" not in origins:
         found["max_machines"] = MAX_MACHINES
-    return Given({**found, "machines": [device]}, {**origins, "machines": "task"}, surroundings.base)
+    found.update({"machines": [device], "action_ids": None})
+    return Given(found, {**origins, "machines": "task"}, surroundings.base)
 
 
-def _labels(values: Mapping[str, t.Any], defaults: Mapping[str, t.Any]) -> dict[str, str]:
+def _labels(spec: Spec, values: Mapping[str, t.Any], defaults: Mapping[str, t.Any]) -> dict[str, str]:
     """Each option by the name that a person knows it by here."""
-    return {name: name if name in defaults and name not in values else PREFIX + name for name in _SPEC}
+    return {name: name if name in defaults and name not in values else PREFIX + name for name in spec}
 
 
-def _options(given: Given, values: Mapping[str, t.Any], defaults: Mapping[str, t.Any]) -> CollectOptions:
+def _options(
+    given: Given, values: Mapping[str, t.Any], defaults: Mapping[str, t.Any], entry: Entry
+) -> CollectOptions | FetchOptions:
     try:
-        return CollectOptions.of(given)
+        return entry.options(given)
     except OptionsError as failure:
-        labels = {name: label for name, label in _labels(values, defaults).items() if name != label}
+        labels = {name: label for name, label in _labels(entry.spec, values, defaults).items() if name != label}
         # Where a sentence speaks of an option by its name, and not of what it is about.
         named = re.compile(
             rf"(?:(?<=^)|(?<=\bno )|(?<=\ba )|(?<=Give )|(?<=but )|(?<=raise ))({'|'.join(labels)})(?=[ .:,;]|$)"
@@ -279,9 +332,19 @@ def _fleet(said: Said, surroundings: Surroundings) -> str:
         claims = Claims.of(token)
         identity = (claims.tenant, claims.app_id, claims.audience, claims.delegated, claims.permissions)
         settings["access_token"] = identity if any(identity) else token
-    read_as_options = {variable for option in _SPEC.values() for variable in variables_of(option)}
+    read_as_options = {variable for option in surroundings.entry.spec.values() for variable in variables_of(option)}
     environ = {name: value for name, value in surroundings.own_environ.items() if name not in read_as_options}
-    rest = (asdict(options.pace), options.on_ambiguous, options.max_machines, options.report, said.artifacts)
+    age = (options.max_age, options.newest_only) if isinstance(options, FetchOptions) else ()
+    rest = (
+        surroundings.entry.module,
+        asdict(options.pace),
+        options.on_ambiguous,
+        said.limit,
+        options.report,
+        said.artifacts,
+        said.planned,
+        age,
+    )
     nearest = {name: origin for name, origin in origins.items() if settings.get(name) is not None and name in _PROOFS}
     return fingerprint(settings, nearest, environ, rest, surroundings.check_mode)
 

@@ -80,8 +80,8 @@ class Options:
         )
 
 
-def work(options: Options, context: Context) -> Result:
-    """Raises no DefenderError: it is in the result."""
+def job(options: Options) -> Job:
+    """What is to be carried out. Nothing is asked of the service yet."""
 
     def find(api: Api) -> list[Found]:
         found = resolve(api, options.names, options.on_ambiguous) if options.names else []
@@ -93,24 +93,26 @@ def work(options: Options, context: Context) -> Result:
             fleet.api, fleet.devices, context.reporter, options.max_age, newest_only=options.newest_only
         )
 
-    return carry_out(
-        Job(
-            module="defender_fetch_package",
-            permissions=READ,
-            settings=options.settings,
-            pace=options.pace,
-            asked=options.texts,
-            dests=[options.wish.dest] if options.wish.dest else [],
-            report=options.report,
-            comment="",
-            noun="package",
-            # Every package that it fetches was there before.
-            counted=(),
-            find=find,
-            look=first_look,
-        ),
-        context,
+    return Job(
+        module="defender_fetch_package",
+        permissions=READ,
+        settings=options.settings,
+        pace=options.pace,
+        asked=options.texts,
+        dests=[options.wish.dest] if options.wish.dest else [],
+        report=options.report,
+        comment="",
+        noun="package",
+        # Every package that it fetches was there before.
+        counted=(),
+        find=find,
+        look=first_look,
     )
+
+
+def work(options: Options, context: Context) -> Result:
+    """Raises no DefenderError: it is in the result."""
+    return carry_out(job(options), context)
 
 
 def _with_package(named: Resolved) -> Resolved:

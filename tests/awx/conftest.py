@@ -43,7 +43,7 @@ class SetUp:
     """Runs the playbook secops.defender.awx_setup against a stand-in."""
 
     def __init__(self, awx: Awx, simulator: Simulator, folder: Path) -> None:
-        self.awx, self.folder = awx, folder
+        self.awx, self.folder, self.user = awx, folder, awx.username
         self.variables: dict[str, t.Any] = {
             "awx_setup_project_url": "https://git.example.com/secops/evidence.git",
             "awx_setup_execution_environment_image": "registry.example.com/secops/defender-ee:1.0.0",
@@ -54,6 +54,7 @@ class SetUp:
 
     def run(self, *arguments: str, **changes: t.Any) -> Ran:
         variables = self.folder / "variables.json"
+        user = self.awx.users[self.user]
         variables.write_text(json.dumps({**self.variables, **changes}))
         self.awx.calls.clear()
         done = subprocess.run(
@@ -62,8 +63,8 @@ class SetUp:
                 **bare_environment(self.folder),
                 "ANSIBLE_PIPELINING": "1",
                 "CONTROLLER_HOST": self.awx.url,
-                "CONTROLLER_USERNAME": self.awx.username,
-                "CONTROLLER_PASSWORD": self.awx.password,
+                "CONTROLLER_USERNAME": user["username"],
+                "CONTROLLER_PASSWORD": user["_password"],
             },
             cwd=self.folder,
             check=False,

@@ -156,8 +156,15 @@ def check_answers(survey: dict[str, t.Any], answers: dict[str, t.Any]) -> None:
     require(set(answers) <= {question["variable"] for question in survey["spec"]}, f"not asked for: {answers}")
 
 
+def require_inputs(kind: dict[str, t.Any], values: dict[str, str]) -> None:
+    """What AWX looks at before it starts a job: a credential without a required input starts none."""
+    missing = [name for name in kind["inputs"].get("required", []) if not values.get(name)]
+    require(not missing, f"Job cannot start, a credential of the type {kind['name']} lacks {', '.join(missing)}")
+
+
 def inject(kind: dict[str, t.Any], values: dict[str, str], private_data: Path) -> dict[str, str]:
     """The environment of a job that has a credential of this type; files are written as AWX writes them."""
+    require_inputs(kind, values)
     # Inputs that are empty do not exist, and what does not exist renders as nothing.
     space: dict[str, t.Any] = {name: value for name, value in values.items() if value}
     sandbox = ImmutableSandboxedEnvironment()
@@ -175,8 +182,9 @@ def inject(kind: dict[str, t.Any], values: dict[str, str], private_data: Path) -
     }
 
 
-def inject_azure(values: dict[str, str]) -> dict[str, str]:
+def inject_azure(kind: dict[str, t.Any], values: dict[str, str]) -> dict[str, str]:
     """The same for AWX's own credential type Microsoft Azure Resource Manager, with a service principal."""
+    require_inputs(kind, values)
     environment = {
         "AZURE_CLIENT_ID": values["client"],
         "AZURE_SECRET": values["secret"],

@@ -3,13 +3,14 @@
 
 """A stand-in for the API of AWX 24, as far as the collection awx.awx needs it to set things up. It keeps state in memory.
 
-Written from AWX's serializers and views: what they demand is demanded, what they fill in is filled in, and secrets never come
-back. It runs no jobs; project updates are successful at once.
+Written from AWX's serializers, views and rights: what they demand is demanded, what they fill in is filled in, who may not is
+refused, and secrets never come back. It runs no jobs. A project update is done at once, and fails where the repository is down.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import json
 import threading
@@ -48,7 +49,15 @@ NAMED = {"name": REQUIRED, "description": ""}
 VERBOSITIES = (0, 1, 2, 3, 4, 5)
 
 KINDS: dict[str, Kind] = {
-    "organizations": Kind("organization", {**NAMED, "max_hosts": 0}),
+    "organizations": Kind(
+        "organization", {**NAMED, "max_hosts": 0}, associations={"galaxy_credentials": "credentials"}
+    ),
+    "teams": Kind(
+        "team",
+        {**NAMED, "organization": REQUIRED},
+        ("name", "organization"),
+        references={"organization": "organizations"},
+    ),
     "instance_groups": Kind("instance_group", {"name": REQUIRED}),
     "labels": Kind("label", {"name": REQUIRED, "organization": REQUIRED}, references={"organization": "organizations"}),
     "credential_types": Kind(
@@ -223,6 +232,28 @@ KINDS: dict[str, Kind] = {
     ),
     "project_updates": Kind("project_update", {"project": REQUIRED, "status": "successful"}, (), creatable=False),
 }
+# The roles that an object has, and which of them include which: who may execute may read, too.
+ROLES = {
+    "job_templates": ("admin_role", "execute_role", "read_role"),
+    "workflow_job_templates": ("admin_role", "execute_role", "read_role", "approval_role"),
+}
+INCLUDED_IN = {
+    "read_role": ("read_role", "execute_role", "approval_role", "admin_role"),
+    "execute_role": ("execute_role", "admin_role"),
+    "approval_role": ("approval_role", "admin_role"),
+}
+FORBIDDEN = {"detail": "You do not have permission to perform this action."}
+AZURE_FIELDS: list[Row] = [
+    {"id": "subscription", "label": "Subscription ID", "type": "string"},
+    {"id": "username", "label": "Username", "type": "string"},
+    {"id": "password", "label": "Password", "type": "string", "secret": True},
+    {"id": "client", "label": "Client ID", "type": "string"},
+    {"id": "secret", "label": "Client Secret", "type": "string", "secret": True},
+    {"id": "tenant", "label": "Tenant ID", "type": "string"},
+    {"id": "cloud_environment", "label": "Azure Cloud Environment", "type": "string"},
+]
+# A change of these makes AWX update a project; nothing else does.
+SCM_FIELDS = {"scm_type", "scm_url", "scm_branch", "scm_refspec"}
 UNIFIED = ("projects", "inventory_sources", "job_templates", "workflow_job_templates", "workflow_approval_templates")
 READ_ONLY = {"managed", "scm_revision"}
 
@@ -236,19 +267,29 @@ class Refused(Exception):
 
 
 class Awx:
-    """A running stand-in. project: the folder whose playbooks every project has."""
+    """A running stand-in. project: the folder whose playbooks every project has once it was synced.
 
-    def __init__(self, project: Path, username: str = "admin", password: str = "a-password-for-the-stand-in") -> None:
-        self.username, self.password = username, password
+    repository_is_down: why project updates fail, while it is set. show_paths: the setting of paths to expose to jobs.
+    """
+
+    def __init__(self, project: Path, organizations: t.Sequence[str] = ("Default",)) -> None:
+        self.username, self.password = "admin", "a-password-for-the-stand-in"
+        self.users: dict[str, Row] = {}
+        self.repository_is_down = ""
+        self.show_paths: list[str] = []
         self.calls: list[tuple[str, str]] = []
         self._project = project
         self._ids = iter(range(1, 1_000_000))
-        self._tokens: set[str] = set()
+        self._tokens: dict[str, Row] = {}
+        self.holders: dict[int, list[int]] = {}
         self.rows: dict[str, dict[int, Row]] = {endpoint: {} for endpoint in KINDS}
         self.surveys: dict[tuple[str, int], Row] = {}
         self.associated: dict[tuple[str, int, str], list[int]] = {}
-        self._add("organizations", {"name": "Default"})
-        azure = {"name": "Microsoft Azure Resource Manager", "kind": "cloud", "managed": True}
+        self.add_user(self.username, self.password, is_superuser=True)
+        for name in organizations:
+            self._add("organizations", {"name": name})
+        inputs = {"fields": AZURE_FIELDS, "required": ["subscription"]}
+        azure = {"name": "Microsoft Azure Resource Manager", "kind": "cloud", "managed": True, "inputs": inputs}
         self._add("credential_types", azure)
 
     # --- For tests -----------------------------------------------------------------------------------------------
@@ -265,11 +306,25 @@ class Awx:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
+    def add_user(self, name: str, password: str, is_superuser: bool = False, admin_of: str | None = None) -> None:
+        organizations = [self.one("organizations", admin_of)["id"]] if admin_of else []
+        user = {"id": next(self._ids), "username": name, "is_superuser": is_superuser}
+        self.users[name] = {**user, "_password": password, "_admin_of": organizations}
+
+    def add(self, endpoint: str, **fields: t.Any) -> Row:
+        """A row that somebody has made by hand."""
+        return self._create(endpoint, fields)
+
+    def may(self, team: str, role: str, endpoint: str, name: str) -> bool:
+        """Whether the members of a team have a role of an object, by itself or included in another one."""
+        number, roles = self.one("teams", team)["id"], self.one(endpoint, name)["_roles"]
+        return any(number in self.holders.get(roles.get(each, 0), []) for each in INCLUDED_IN[role])
+
     def state(self) -> str:
         """All that is kept, to be compared."""
         links = [[*key, ids] for key, ids in sorted(self.associated.items())]
         surveys = [[*key, survey] for key, survey in sorted(self.surveys.items())]
-        return json.dumps([self.rows, links, surveys], sort_keys=True)
+        return json.dumps([self.rows, links, surveys, self.holders], sort_keys=True)
 
     def one(self, endpoint: str, name: str) -> Row:
         (found,) = (row for row in self.rows[endpoint].values() if row.get("name", row.get("identifier")) == name)
@@ -314,19 +369,29 @@ class Awx:
         endpoint, *rest = request.path[len(API) : -1].split("/")
         if endpoint == "tokens":
             return self._token(request)
-        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self._tokens:
+        user = self._tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        if user is None:
             raise Refused(401, {"detail": "Authentication credentials were not provided."})
         data = json.loads(text) if text else {}
         how = request.method
+        special = self._special(user, endpoint, rest, how, data, dict(request.query))
+        if special:
+            return special
         if endpoint == "unified_job_templates" and how == "GET" and not rest:
             return 200, self._list([row for each in UNIFIED for row in self._shown(each)], dict(request.query), None)
         if endpoint not in KINDS:
             raise Refused(404, {"detail": "The requested resource could not be found."})
+        if how != "GET":
+            self._require_right(user, endpoint, self.rows[endpoint].get(int(rest[0])) if rest else data)
         if not rest:
             if how == "GET":
                 return 200, self._list(self._shown(endpoint), dict(request.query), KINDS[endpoint])
             if how == "POST" and KINDS[endpoint].creatable:
-                return 201, self._show(endpoint, self._create(endpoint, data))
+                shown = self._show(endpoint, self._create(endpoint, data))
+                # AWX answers before the update that a new project begins with has ended.
+                if "last_update" in shown["summary_fields"]:
+                    shown["summary_fields"]["current_update"] = shown["summary_fields"].pop("last_update")
+                return 201, shown
             raise Refused(405, {"detail": f'Method "{how}" not allowed.'})
         row = self.rows[endpoint].get(int(rest[0]))
         if row is None:
@@ -346,16 +411,102 @@ class Awx:
         raise Refused(404, {"detail": "Not found."})
 
     def _token(self, request: web.Request) -> tuple[int, t.Any]:
-        import base64
-
         given = base64.b64decode(request.headers.get("Authorization", "").removeprefix("Basic ")).decode()
-        if given != f"{self.username}:{self.password}":
+        user = self.users.get(given.partition(":")[0])
+        if user is None or given.partition(":")[2] != user["_password"]:
             raise Refused(401, {"detail": "Invalid username/password."})
         if request.method == "DELETE":
             return 204, None
         number = next(self._ids)
-        self._tokens.add(f"token-{number}")
+        self._tokens[f"token-{number}"] = user
         return 201, {"id": number, "token": f"token-{number}"}
+
+    def _special(
+        self, user: Row, endpoint: str, rest: list[str], how: str, data: Row, query: dict[str, str]
+    ) -> tuple[int, t.Any] | None:
+        """What is no list of rows and no row."""
+        match (how, endpoint, *rest):
+            case ("GET", "me"):
+                return 200, self._page([{name: value for name, value in user.items() if name[0] != "_"}])
+            case ("GET", "users", _, "admin_of_organizations"):
+                mine = [self._show("organizations", self.rows["organizations"][each]) for each in user["_admin_of"]]
+                return 200, self._list(mine, query, KINDS["organizations"])
+            case ("GET", "settings", "jobs"):
+                if not user["is_superuser"]:
+                    raise Refused(403, FORBIDDEN)
+                return 200, {"AWX_ISOLATION_SHOW_PATHS": self.show_paths}
+            case (_, "roles", role, "teams"):
+                return self._hold(user, int(role), how, data)
+            case ("GET", "projects", number, "playbooks"):
+                return 200, self._playbooks(self.rows["projects"][int(number)])
+            case ("POST", "projects", number, "update"):
+                project = self.rows["projects"][int(number)]
+                self._require_right(user, "projects", project)
+                update = self._sync(project)
+                return 202, {"id": update["id"], "url": f"{API}project_updates/{update['id']}/"}
+            case ("GET", "project_updates", number, "events"):
+                why = self.rows["project_updates"][int(number)]["_why"]
+                failed = {"event": "runner_on_failed", "event_data": {"res": {"msg": why}}}
+                return 200, self._page([failed] if why else [])
+        return None
+
+    @staticmethod
+    def _page(rows: list[t.Any]) -> Row:
+        return {"count": len(rows), "next": None, "previous": None, "results": rows}
+
+    def _require_right(self, user: Row, endpoint: str, row: Row | None) -> None:
+        """Of administrators only: what AWX lets executors do is asked of L(may)."""
+        if user["is_superuser"] or row is None:
+            return
+        if endpoint in ("credential_types", "organizations", "instance_groups"):
+            raise Refused(403, FORBIDDEN)
+        if self._organization_of(endpoint, row) not in user["_admin_of"]:
+            raise Refused(403, FORBIDDEN)
+
+    def _organization_of(self, endpoint: str, row: Row) -> int | None:
+        above = {
+            "inventory_sources": ("inventories", "inventory"),
+            "workflow_job_template_nodes": ("workflow_job_templates", "workflow_job_template"),
+            "job_templates": ("projects", "project"),
+        }
+        if endpoint in above:
+            table, field = above[endpoint]
+            row = self.rows[table].get(int(row.get(field) or 0), {})
+        return t.cast("int | None", row.get("organization"))
+
+    def _hold(self, user: Row, role: int, how: str, data: Row) -> tuple[int, t.Any]:
+        held = self.holders.setdefault(role, [])
+        if how == "GET":
+            return 200, self._page([self._show("teams", self.rows["teams"][each]) for each in held])
+        (owner,) = (
+            (endpoint, row)
+            for endpoint in ROLES
+            for row in self.rows[endpoint].values()
+            if role in row["_roles"].values()
+        )
+        self._require_right(user, *owner)
+        if data["id"] not in self.rows["teams"]:
+            raise Refused(400, {"detail": "No such team."})
+        if data.get("disassociate"):
+            held.remove(data["id"])
+        elif data["id"] not in held:
+            held.append(data["id"])
+        return 204, None
+
+    # --- Projects ------------------------------------------------------------------------------------------------
+
+    def _sync(self, project: Row) -> Row:
+        why = self.repository_is_down
+        update = self._add("project_updates", {"project": project["id"], "status": "failed" if why else "successful"})
+        update["_why"] = why
+        project["_update"], project["status"] = update["id"], update["status"]
+        if not why:
+            project["scm_revision"] = "0" * 40
+        return update
+
+    def _playbooks(self, project: Row) -> list[str]:
+        """Those of the last sync that was successful."""
+        return rules.playbooks(self._project) if project["scm_revision"] else []
 
     # --- Rows ----------------------------------------------------------------------------------------------------
 
@@ -366,6 +517,10 @@ class Awx:
             row[name] = copy.deepcopy(data.get(name, default))
             if row[name] is REQUIRED:
                 raise Refused(400, {name: ["This field is required."]})
+        if endpoint in ROLES:
+            row["_roles"] = {name: next(self._ids) for name in ROLES[endpoint]}
+        if endpoint == "projects":
+            row["status"] = "never updated"
         self.rows[endpoint][row["id"]] = row
         return row
 
@@ -377,9 +532,7 @@ class Awx:
             del self.rows[endpoint][row["id"]]
             raise
         if endpoint == "projects" and row["scm_type"]:
-            row["scm_revision"] = "0" * 40
-            update = self._add("project_updates", {"project": row["id"]})
-            row["_update"] = update["id"]
+            self._sync(row)
         return row
 
     def _update(self, endpoint: str, row: Row, data: Row) -> Row:
@@ -399,6 +552,8 @@ class Awx:
             row.clear()
             row.update(before)
             raise
+        if endpoint == "projects" and any(row[name] != before[name] for name in SCM_FIELDS):
+            self._sync(row)
         return row
 
     def _check(self, endpoint: str, row: Row, given: set[str]) -> None:
@@ -452,7 +607,7 @@ class Awx:
             raise Refused(400, {"inventory": ["You must either set a default value or ask to prompt on launch."]})
         project = self.rows["projects"][row["project"]]
         row["organization"] = project["organization"]
-        if row["playbook"] not in rules.playbooks(self._project):
+        if row["playbook"] not in self._playbooks(project):
             raise Refused(400, {"playbook": ["Playbook not found for project."]})
 
     def _check_node(self, row: Row) -> None:
@@ -460,6 +615,10 @@ class Awx:
         for name in ("job_type", "limit", "verbosity", "timeout", "forks", "job_slice_count"):
             if row[name] is not None and not template.get(f"ask_{name}_on_launch"):
                 raise Refused(400, {name: ["Field is not configured to prompt on launch."]})
+        survey = self.surveys.get(("job_templates", row["unified_job_template"] or 0), {"spec": []})
+        asked = {question["variable"] for question in survey["spec"]}
+        if not template.get("ask_variables_on_launch") and set(row["extra_data"]) - asked:
+            raise Refused(400, {"extra_data": ["Variables are not allowed on launch."]})
 
     # --- Replies -------------------------------------------------------------------------------------------------
 
@@ -469,7 +628,7 @@ class Awx:
     def _show(self, endpoint: str, row: Row) -> Row:
         kind = KINDS[endpoint]
         url = f"{API}{endpoint}/{row['id']}/"
-        related = {each: f"{url}{each}/" for each in (*kind.associations, "survey_spec")}
+        related = {each: f"{url}{each}/" for each in (*kind.associations, "survey_spec", "update")}
         for name in kind.references:
             if row[name] is not None:
                 tables = UNIFIED if name == "unified_job_template" else (kind.references[name],)
@@ -480,12 +639,20 @@ class Awx:
             inputs = self.rows["credential_types"][row["credential_type"]]["inputs"]
             secret = {each["id"] for each in inputs.get("fields", []) if each.get("secret")}
             shown["inputs"] = {name: ENCRYPTED if name in secret else value for name, value in row["inputs"].items()}
-        summary = {"current_update": {"id": row["_update"]}} if "_update" in row else {}
+        summary: Row = {}
+        if endpoint == "projects" and "_update" in row:
+            # Done at once, so it is never the current one for who asks later.
+            summary["last_update"] = {"id": row["_update"], "status": row["status"]}
+        if "_roles" in row:
+            summary["object_roles"] = {name: {"id": number, "name": name} for name, number in row["_roles"].items()}
+        if endpoint == "project_updates":
+            shown.update(failed=row["status"] == "failed", finished="2026-11-26T12:00:00Z", event_processing_finished=True)
+            shown["scm_revision"] = self.rows["projects"][row["project"]]["scm_revision"]
         return {**shown, "type": kind.type, "url": url, "related": related, "summary_fields": summary}
 
     def _list(self, rows: list[Row], query: dict[str, str], kind: Kind | None) -> Row:
         for name in query:
-            plain = name.removeprefix("or__")
+            plain = name.removeprefix("or__").removesuffix("__name")
             if kind and plain not in ("id", "type", *kind.fields):
                 raise Refused(400, {"detail": f"{kind.type} has no field named '{plain}'"})
         either = {name.removeprefix("or__"): value for name, value in query.items() if name.startswith("or__")}
@@ -493,10 +660,18 @@ class Awx:
         found = [
             row
             for row in rows
-            if all(str(row.get(name)) == value for name, value in all_of.items())
+            if all(self._value(row, name) == value for name, value in all_of.items())
             and (not either or any(str(row.get(name)) == value for name, value in either.items()))
         ]
         return {"count": len(found), "next": None, "previous": None, "results": found}
+
+    def _value(self, row: Row, name: str) -> str:
+        """A field as a query names it; that of a row which it points to after two underscores."""
+        if name.endswith("__name"):
+            tables = KINDS[f"{row['type']}s"].references
+            field_name = name.removesuffix("__name")
+            return str(self.rows[tables[field_name]].get(row.get(field_name) or 0, {}).get("name"))
+        return str(row.get(name))
 
     def _associate(self, endpoint: str, row: Row, what: str, how: str, data: Row) -> tuple[int, t.Any]:
         where = KINDS[endpoint].associations[what]

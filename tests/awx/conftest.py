@@ -43,7 +43,7 @@ class SetUp:
     """Runs the playbook secops.defender.awx_setup against a stand-in."""
 
     def __init__(self, awx: Awx, simulator: Simulator, folder: Path) -> None:
-        self.awx, self.folder, self.user = awx, folder, awx.username
+        self.awx, self.simulator, self.folder, self.user = awx, simulator, folder, awx.username
         self.variables: dict[str, t.Any] = {
             "awx_setup_project_url": "https://git.example.com/secops/evidence.git",
             "awx_setup_execution_environment_image": "registry.example.com/secops/defender-ee:1.0.0",

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import rules
-import yaml
-from conftest import PROJECT, TOP, Ran, SetUp, bare_environment
-from standin import Awx
+import workflow
+from conftest import PROJECT, Ran, SetUp, bare_environment
+from standin import Awx, Row
 
 from simulator import Device, Simulator
 
@@ -38,6 +38,18 @@ class Job:
     def failed_hosts(self) -> set[str]:
         (stats,) = (each["event_data"] for each in self.events if each["event"] == "playbook_on_stats")
         return set(stats["failures"])
+
+    def host_summaries(self) -> dict[str, str]:
+        """Each host as AWX shows it: by the worst that it counts of it (awx/main/models/events.py, JobHostSummary)."""
+        (stats,) = (each["event_data"] for each in self.events if each["event"] == "playbook_on_stats")
+        kinds = ("dark", "failures", "changed", "ok", "skipped")
+        hosts = {host for kind in kinds for host in stats[kind]}
+        return {host: next(kind for kind in kinds if stats[kind].get(host)) for host in hosts}
+
+    def said(self) -> str:
+        """The last sentence of the job's output."""
+        shown = [each["event_data"]["res"]["msg"] for each in self.events if each["event"] == "runner_on_ok" and each["event_data"].get("task") == "Say it"]
+        return str(shown[-1])
 
 
 class Jobs:
@@ -69,12 +81,16 @@ class Jobs:
         inventory: dict[str, t.Any],
         limit: str | None = None,
         check: bool = False,
+        handed_on: dict[str, t.Any] | None = None,
     ) -> Job:
+        """handed_on: what a workflow gives the job besides: AWX asks nothing about it."""
         row = self.awx.one("job_templates", template)
         survey = self.awx.surveys.get(("job_templates", row["id"]))
         if survey:
-            answers = {question["variable"]: question["default"] for question in survey["spec"]} | answers
-            rules.check_answers(survey, answers)
+            defaults = {question["variable"]: question["default"] for question in survey["spec"]}
+            if handed_on is None:
+                rules.check_answers(survey, {**defaults, **answers})
+            answers = {**defaults, **answers}
         self.count += 1
         private_data = self.folder / f"job{self.count}"
         (private_data / "env").mkdir(parents=True)
@@ -89,6 +105,7 @@ class Jobs:
             **rules.parse_vars(row["extra_vars"]),
             **self.tenant_variables,
             **answers,
+            **(handed_on or {}),
             "defender_evidence_dir": str(self.evidence),
             **{f"{prefix}_{name}": value for prefix in ("awx", "tower") for name, value in meta.items()},
         }
@@ -166,9 +183,14 @@ def by_certificate(jobs: Jobs, simulator: Simulator) -> t.Callable[[Path], dict[
 
 
 @pytest.fixture(scope="session")
-def by_azure(simulator: Simulator) -> t.Callable[[Path], dict[str, str]]:
+def by_azure(jobs: Jobs, simulator: Simulator) -> t.Callable[[Path], dict[str, str]]:
     values = {"client": simulator.client_id, "secret": simulator.client_secret, "tenant": simulator.tenant}
-    return lambda private_data: rules.inject_azure(values)
+    kind = jobs.awx.one("credential_types", "Microsoft Azure Resource Manager")
+    with pytest.raises(rules.RuleBroken, match="subscription"):
+        rules.inject_azure(kind, values)
+    # Any will do, but AWX starts no job without one.
+    values["subscription"] = "00000000-0000-0000-0000-000000000000"
+    return lambda private_data: rules.inject_azure(kind, values)
 
 
 @pytest.fixture(scope="session")
@@ -213,8 +235,8 @@ def test_unused_inputs_are_empty_strings_and_files_exist(jobs: Jobs, by_certific
     assert environment["DEFENDER_CLOUD"] == environment["DEFENDER_REGION"] == ""
     assert environment["DEFENDER_CERTIFICATE_PASSWORD"] == ""
     assert Path(environment["DEFENDER_CERTIFICATE_PATH"]).stat().st_mode & 0o777 == 0o600
-    nothing = jobs.inject("Microsoft Defender for Endpoint (certificate)", {"tenant": "x"})(tmp_path)
-    assert nothing["DEFENDER_CERTIFICATE_PATH"] == ""
+    with pytest.raises(rules.RuleBroken, match="certificate"):
+        jobs.inject("Microsoft Defender for Endpoint (certificate)", {"tenant": "x", "client_id": "y"})(tmp_path)
 
 
 def test_the_inventory_source_finds_the_devices(inventory: dict[str, t.Any]) -> None:
@@ -242,6 +264,16 @@ def test_a_fleet_is_collected_from(
     log = (jobs.evidence / "4711" / "custody.jsonl").read_text()
     assert "4711: ransom note" in log and '"awx_job_id":' in log and '"awx_user":"analyst"' in log
     assert "Launched by" in report.read_text()
+    # Each host is what became of its device, and its event says which package it is.
+    assert set(job.host_summaries().values()) == {"changed", "failures"}
+    packages = {
+        each["event_data"]["host"]: each["event_data"]["res"]
+        for each in job.events
+        if each["event"] == "runner_on_ok" and (each["event_data"].get("res") or {}).get("package")
+    }
+    assert len(packages) == 8
+    assert all(res["package"]["sha256"] in res["msg"] and res["package"]["path"] in res["msg"] for res in packages.values())
+    assert job.said() == job.artifacts["defender_sentence"] and "8 packages verified" in job.said()
     assert simulator.throttled() == {}
     assert_no_secret(job, simulator)
 
@@ -255,6 +287,7 @@ def test_a_limit_and_young_packages_start_nothing(
     assert job.status == "successful", job.stdout
     (summary,) = job.artifacts["collect_package_summary"]
     assert summary["requested"] == 3 and simulator.accepted_starts() == before
+    assert set(job.host_summaries().values()) == {"ok"}
     assert_no_secret(job, simulator)
 
 
@@ -266,6 +299,9 @@ def test_the_plan_of_the_workflow_starts_nothing(
     answers = {"defender_incident": "4712", "defender_reason": "", "defender_reuse_within": "0"}
     job = jobs.run(name, answers, by_certificate, inventory=inventory, limit="ws*", check=True)
     assert job.status == "successful" and "8 would be started" in job.stdout, job.stdout
+    assert job.said() == job.artifacts["defender_sentence"]
+    assert job.said().startswith("Approving starts 8 collections, at least "), job.said()
+    assert job.artifacts["collect_package_planned"] == 8
     assert simulator.accepted_starts() == before and not (jobs.evidence / "4712").exists()
     assert_no_secret(job, simulator)
 
@@ -341,16 +377,103 @@ def test_what_would_do_nothing_is_refused(
     assert job.status == "failed" and words in job.stdout and not (jobs.evidence / "4714").exists()
 
 
-def test_fetching_connects_as_collecting_does() -> None:
-    """By whatever stands in the templates' variables for the role."""
-    collect = yaml.safe_load((TOP / "roles" / "collect_package" / "tasks" / "main.yml").read_text())[0]
-    fetch = yaml.safe_load((PROJECT / "fetch.yml").read_text())[1]["tasks"][0]
-    given = fetch["secops.defender.defender_fetch_package"]
-    role = collect["secops.defender.defender_collect_package"]
-    connection = list(role)[list(role).index("auth_source") :]
-    assert {"region", "client_secret", "quota_dir"} < set(connection)
-    for option in connection:
-        assert given[option] == role[option]
+@pytest.mark.parametrize("template", ["Defender: Collect", "Defender: Fetch"])
+def test_a_host_of_two_devices_is_refused(jobs: Jobs, simulator: Simulator, by_secret: t.Any, template: str) -> None:
+    """The inventory has the ID that the name had before the computer was made anew."""
+    before = simulator.accepted_starts()
+    stale = {"defender_machine_id": simulator.device("ws00.contoso.com").id}
+    hosts = {"_meta": {"hostvars": {"ws03.contoso.com": stale}}, "all": {"hosts": ["ws03.contoso.com"]}}
+    answers = {"defender_incident": "4720", "defender_devices": "ws03.contoso.com"}
+    job = jobs.run(template, answers, by_secret, inventory=hosts)
+    assert job.status == "failed" and "leads to two devices" in job.stdout, job.stdout
+    assert simulator.accepted_starts() == before and not list((jobs.evidence / "4720").glob("*/*.zip"))
+
+
+@pytest.mark.parametrize("template", ["Defender: Collect", "Defender: Fetch"])
+def test_more_devices_than_allowed_are_refused(jobs: Jobs, by_secret: t.Any, template: str) -> None:
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    answers = {"defender_incident": "4721", "defender_devices": '["ws00", "ws01"]\t<ws02>'}
+    most = {"collect_package_max_machines": 2}
+    job = jobs.run(template, answers, by_secret, inventory=nothing, handed_on=most)
+    assert job.status == "failed" and "3 hosts take part" in job.stdout, job.stdout
+
+
+def start_of(
+    jobs: Jobs, environment: t.Any, inventory: dict[str, t.Any], limit: str | None, approved: bool
+) -> workflow.Start:
+    """How AWX starts a node of the workflow."""
+
+    def start(node: Row, extra: dict[str, t.Any]) -> workflow.Ended:
+        template = jobs.awx.rows["job_templates"].get(node["unified_job_template"])
+        if template is None:
+            return workflow.Decision(approved)
+        return jobs.run(
+            template["name"],
+            {},
+            environment,
+            inventory=inventory,
+            # A workflow hands its limit to every job that asks for one.
+            limit=limit if template["ask_limit_on_launch"] else None,
+            check=node["job_type"] == "check",
+            handed_on=extra,
+        )
+
+    return start
+
+
+WORKFLOW = "Defender: Collect from many, with approval"
+
+
+def test_the_workflow_of_a_failed_collection_fails(
+    jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, simulator: Simulator
+) -> None:
+    answers = {"defender_incident": "4730", "defender_reason": "worm", "defender_reuse_within": "0"}
+    start = start_of(jobs, by_secret, inventory, "old.contoso.com", approved=True)
+    flow = workflow.run(jobs.awx, WORKFLOW, answers, start)
+    jobs_of = t.cast("dict[str, Job]", flow.nodes)
+    assert flow.status == "failed" and set(flow.nodes) == {"plan", "approve", "collect", "verify", "failed"}
+    assert jobs_of["collect"].status == "failed" and jobs_of["verify"].status == "failed"
+    ended = jobs_of["failed"].artifacts["defender_sentence"]
+    assert "the collection failed" in ended and "OsPlatformNotSupported" not in ended, ended
+    assert ended in jobs_of["failed"].stdout
+
+
+def test_an_approved_workflow_collects_and_verifies(
+    jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, simulator: Simulator
+) -> None:
+    answers = {"defender_incident": "4731", "defender_reason": "worm", "defender_reuse_within": "0"}
+    start = start_of(jobs, by_secret, inventory, "ws00.contoso.com:ws01.contoso.com", approved=True)
+    flow = workflow.run(jobs.awx, WORKFLOW, answers, start)
+    jobs_of = t.cast("dict[str, Job]", flow.nodes)
+    assert flow.status == "successful", {name: job.stdout for name, job in jobs_of.items() if isinstance(job, Job)}
+    assert jobs_of["plan"].artifacts["collect_package_planned"] == 2
+    verified = jobs_of["verify"].artifacts
+    assert verified["defender_verified"] and verified["defender_figures"]["packages"] == 2
+    assert jobs_of["verify"].said().startswith(verified["defender_sentence"])
+
+
+def test_a_denied_approval_ends_in_a_job_that_says_so(
+    jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, simulator: Simulator
+) -> None:
+    before = simulator.accepted_starts()
+    answers = {"defender_incident": "4732", "defender_reason": "worm", "defender_reuse_within": "0"}
+    start = start_of(jobs, by_secret, inventory, "ws02.contoso.com", approved=False)
+    flow = workflow.run(jobs.awx, WORKFLOW, answers, start)
+    ended = t.cast(Job, flow.nodes["not_approved"])
+    assert flow.status == "failed" and simulator.accepted_starts() == before
+    assert "was not approved" in ended.artifacts["defender_sentence"]
+    assert "Approving starts 1 collection" in ended.artifacts["defender_sentence"]
+
+
+def test_a_collection_is_held_to_its_plan(jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, simulator: Simulator) -> None:
+    before = simulator.accepted_starts()
+    name = "Defender: Collect from many (by approval only)"
+    answers = {"defender_incident": "4733", "defender_reuse_within": "0"}
+    job = jobs.run(name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on=answers)
+    assert job.status == "failed" and "no plan that was approved" in job.stdout, job.stdout
+    job = jobs.run(name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on={**answers, "collect_package_planned": 2})
+    assert job.status == "failed" and "8 collections would be started, but 2 were planned" in job.stdout, job.stdout
+    assert simulator.accepted_starts() == before
 
 
 def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[str, t.Any]) -> None:
@@ -360,6 +483,7 @@ def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[s
     package.write_bytes(package.read_bytes() + b"x")
     job = jobs.run("Defender: Verify evidence", {"defender_incident": "4711"}, lambda folder: {}, inventory=inventory)
     assert job.status == "failed" and package.name in job.stdout
+    assert job.artifacts["defender_verified"] is False and package.name in job.artifacts["defender_sentence"]
 
 
 def test_results_are_small_enough_for_a_large_fleet(

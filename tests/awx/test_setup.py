@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import json
+import typing as t
 from pathlib import Path
 
 import pytest
 import rules
-from conftest import Ran, SetUp
+from conftest import PROJECT, Ran, SetUp
 from standin import Awx
 
 from simulator import Simulator
@@ -20,6 +21,7 @@ TEMPLATES = {
     "Defender: Collect from many (by approval only)": ("collect.yml", True),
     "Defender: Fetch": ("fetch.yml", True),
     "Defender: Verify evidence": ("verify.yml", False),
+    "Defender: Not collected (by the workflow only)": ("ended.yml", False),
 }
 
 
@@ -50,7 +52,9 @@ def test_the_workflow_waits_for_approval_before_it_collects(first: tuple[SetUp, 
     assert links == {
         ("plan", "always_nodes", "approve"),
         ("approve", "success_nodes", "collect"),
+        ("approve", "failure_nodes", "not_approved"),
         ("collect", "always_nodes", "verify"),
+        ("collect", "failure_nodes", "failed"),
     }
     assert nodes["plan"]["job_type"] == "check" and nodes["collect"]["job_type"] is None
     approval = awx.rows["workflow_approval_templates"][nodes["approve"]["unified_job_template"]]
@@ -85,9 +89,9 @@ def test_what_is_changed_is_changed_and_nothing_else(first: tuple[SetUp, Ran], a
     assert {how for how, _path in awx.changing_calls()} == {"PATCH"} and len(awx.changing_calls()) == 2
     large = awx.one("job_templates", "Defender: Collect from many (by approval only)")
     assert large["job_slice_count"] == 4
-    assert float(rules.parse_vars(large["extra_vars"])["collect_package_quota_share"]) == 0.25
+    assert float(rules.parse_vars(large["extra_vars"])["defender_quota_share"]) == 0.25
     small = awx.one("job_templates", "Defender: Collect")
-    assert small["job_slice_count"] == 1 and "collect_package_quota_share" not in small["extra_vars"]
+    assert small["job_slice_count"] == 1 and "defender_quota_share" not in small["extra_vars"]
     assert int(rules.parse_vars(small["extra_vars"])["collect_package_max_machines"]) == 10
 
 
@@ -97,7 +101,7 @@ def test_an_incomplete_credential_is_refused_before_anything_is_made(
 ) -> None:
     setup, _ran = first
     ran = setup.run(awx_setup_credential_kind=kind, awx_setup_client_secret="")
-    assert ran.code != 0 and f"awx_setup_{missing}" in ran.output and awx.calls == []
+    assert ran.code != 0 and f"awx_setup_{missing}" in ran.output and awx.changing_calls() == []
 
 
 def test_definitions_are_what_awx_accepts(first: tuple[SetUp, Ran], awx: Awx) -> None:
@@ -110,7 +114,7 @@ def test_definitions_are_what_awx_accepts(first: tuple[SetUp, Ran], awx: Awx) ->
         secret = {name for name, field in fields.items() if field.get("secret")}
         assert secret == {"client_secret"} or secret == {"certificate", "certificate_password"}
         assert "extra_vars" not in kind["injectors"], "plays could see them"
-    assert len(awx.surveys) == 4
+    assert len(awx.surveys) == 5
     for survey in awx.surveys.values():
         rules.check_survey(survey)
         assert all(question["type"] != "password" for question in survey["spec"])
@@ -159,7 +163,7 @@ def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, s
         "awx_setup_inventory_source_vars": {"DEFENDER_REGION": "eu"},
     }
     for changes, kind in ((certificate, "(certificate)"), ({}, "(secret)")):
-        ran = setup.run(**changes)
+        ran = setup.run("--tags", "awx_setup_foundation,awx_setup_templates", **changes)
         assert ran.code == 0, ran.output
         source = awx.one("inventory_sources", "Microsoft Defender for Endpoint")
         credential = awx.rows["credentials"][source["credential"]]
@@ -168,5 +172,105 @@ def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, s
             template = awx.one("job_templates", name)
             assert awx.associated["job_templates", template["id"], "credentials"] == [credential["id"]]
         assert "DEFENDER_REGION" in source["source_vars"]
-        again = setup.run(**changes)
-        assert again.code == 0 and again.recap["changed"] == 0, again.output
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"awx_setup_max_machine": 5}, "knows no variable awx_setup_max_machine. Did you mean awx_setup_max_machines?"),
+        (
+            {"awx_setup_extra_vars": {"collect_package_regoin": "uk"}},
+            "knows no variable collect_package_regoin. Did you mean collect_package_region?",
+        ),
+        ({"awx_setup_inventory_source_vars": {"DEFENDER_REGIO": "uk"}}, "Did you mean DEFENDER_REGION?"),
+        ({"awx_setup_slices": "many"}, "awx_setup_slices is 'many'. Give a whole number."),
+        ({"awx_setup_organization": "Security"}, "The organization Security does not exist: create it, or set"),
+        (
+            {"awx_setup_credential_kind": "existing", "awx_setup_credential_name": "Azure, security tooling"},
+            "The credential Azure, security tooling has no Subscription ID, and AWX starts no job with it",
+        ),
+        ({"awx_setup_approver_teams": ["Nobody"]}, "The organization has no team Nobody (awx_setup_approver_teams)"),
+        ({"awx_setup_project_credential": "git"}, "The credential git (awx_setup_project_credential) does not exist"),
+    ],
+)
+def test_the_doctor_says_in_one_sentence_what_is_wrong(
+    first: tuple[SetUp, Ran], awx: Awx, changes: dict[str, t.Any], words: str
+) -> None:
+    setup, _ran = first
+    if "Azure" in words and not any(row["name"].startswith("Azure") for row in awx.rows["credentials"].values()):
+        kind = awx.one("credential_types", "Microsoft Azure Resource Manager")["id"]
+        awx.add("credentials", name="Azure, security tooling", credential_type=kind, inputs={"tenant": "x"})
+    ran = setup.run(**changes)
+    assert ran.code != 0 and words in ran.output, ran.output
+    assert awx.changing_calls() == [] and ran.recap["ok"] <= 1
+
+
+def test_an_administrator_of_the_organization_needs_the_types_to_be_there(
+    first: tuple[SetUp, Ran], awx: Awx, tmp_path: Path
+) -> None:
+    setup, _ran = first
+    awx.add_user("orga", "its-password", admin_of="Default")
+    other = Awx(PROJECT).start()
+    try:
+        other.add_user("orga", "its-password", admin_of="Default")
+        alone = SetUp(other, setup.simulator, tmp_path)
+        alone.user = "orga"
+        ran = alone.run()
+        assert ran.code != 0 and "orga is no system administrator" in ran.output, ran.output
+        assert other.changing_calls() == []
+    finally:
+        other.stop()
+    setup.user = "orga"
+    try:
+        # AWX refuses such a user a change of the types, and the role asks for none.
+        ran = setup.run("--tags", "awx_setup_foundation")
+    finally:
+        setup.user = awx.username
+    assert ran.code == 0 and ran.recap["changed"] == 0, ran.output
+
+
+def test_from_nothing(simulator: Simulator, tmp_path: Path) -> None:
+    """No organization, Git down and up again, options as -e key=value, and teams with no more rights than they need."""
+    awx = Awx(PROJECT, organizations=()).start()
+    try:
+        setup = SetUp(awx, simulator, tmp_path)
+        words = ("-e", "awx_setup_create_organization=true", "-e", "awx_setup_organization=Security")
+        # On an empty AWX check mode says what it cannot look at, and fails at nothing.
+        checked = setup.run("--check", *words)
+        assert checked.code == 0 and "Not there yet: organization" in checked.output, checked.output
+        assert awx.changing_calls() == []
+        awx.repository_is_down = "Failed to connect to git.example.com port 443"
+        ran = setup.run(*words)
+        assert ran.code != 0 and "cannot update the project Microsoft Defender evidence from" in ran.output, ran.output
+        assert awx.repository_is_down in ran.output
+        made = {name for name, rows in awx.rows.items() if any(not row.get("managed") for row in rows.values())}
+        assert made == {"organizations", "projects", "project_updates"}
+        awx.repository_is_down = ""
+        organization = awx.one("organizations", "Security")["id"]
+        for team in ("analysts", "approvers"):
+            awx.add("teams", name=team, organization=organization)
+        awx.show_paths = ["/srv/evidence:/evidence:O"]
+        ran = setup.run(*words, "-e", "awx_setup_slices=2", "-e", "awx_setup_analyst_teams=analysts",
+                        "-e", "awx_setup_approver_teams=approvers", "-e", "awx_setup_update_secrets=false")
+        assert ran.code == 0, ran.output
+        assert "/#/templates/workflow_job_template/" in ran.output and "Mount the evidence volume" not in ran.output
+        assert_rights(awx)
+    finally:
+        awx.stop()
+
+
+def assert_rights(awx: Awx) -> None:
+    jobs, flows = "job_templates", "workflow_job_templates"
+    large, ended = "Defender: Collect from many (by approval only)", "Defender: Not collected (by the workflow only)"
+    ordinary = ["Defender: Collect", "Defender: Fetch", "Defender: Verify evidence"]
+    workflow = "Defender: Collect from many, with approval"
+    assert all(awx.may("analysts", "execute_role", jobs, name) for name in ordinary)
+    assert awx.may("analysts", "execute_role", flows, workflow)
+    assert not awx.may("analysts", "approval_role", flows, workflow)
+    assert awx.may("approvers", "approval_role", flows, workflow) and awx.may("approvers", "read_role", flows, workflow)
+    # Whoever approves can read the plan: a job is readable through its template alone.
+    for team in ("analysts", "approvers"):
+        assert all(awx.may(team, "read_role", jobs, name) for name in (large, ended, "Defender: Verify evidence"))
+        assert not any(awx.may(team, "execute_role", jobs, name) for name in (large, ended))
+    assert not any(awx.may("approvers", "execute_role", jobs, name) for name in ordinary)
+    assert not awx.may("approvers", "execute_role", flows, workflow)

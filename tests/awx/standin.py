@@ -646,7 +646,9 @@ class Awx:
         if "_roles" in row:
             summary["object_roles"] = {name: {"id": number, "name": name} for name, number in row["_roles"].items()}
         if endpoint == "project_updates":
-            shown.update(failed=row["status"] == "failed", finished="2026-11-26T12:00:00Z", event_processing_finished=True)
+            shown.update(
+                failed=row["status"] == "failed", finished="2026-11-26T12:00:00Z", event_processing_finished=True
+            )
             shown["scm_revision"] = self.rows["projects"][row["project"]]["scm_revision"]
         return {**shown, "type": kind.type, "url": url, "related": related, "summary_fields": summary}
 

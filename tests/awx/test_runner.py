@@ -48,7 +48,11 @@ class Job:
 
     def said(self) -> str:
         """The last sentence of the job's output."""
-        shown = [each["event_data"]["res"]["msg"] for each in self.events if each["event"] == "runner_on_ok" and each["event_data"].get("task") == "Say it"]
+        shown = [
+            each["event_data"]["res"]["msg"]
+            for each in self.events
+            if each["event"] == "runner_on_ok" and each["event_data"].get("task") == "Say it"
+        ]
         return str(shown[-1])
 
 
@@ -272,7 +276,9 @@ def test_a_fleet_is_collected_from(
         if each["event"] == "runner_on_ok" and (each["event_data"].get("res") or {}).get("package")
     }
     assert len(packages) == 8
-    assert all(res["package"]["sha256"] in res["msg"] and res["package"]["path"] in res["msg"] for res in packages.values())
+    assert all(
+        res["package"]["sha256"] in res["msg"] and res["package"]["path"] in res["msg"] for res in packages.values()
+    )
     assert job.said() == job.artifacts["defender_sentence"] and "8 packages verified" in job.said()
     assert simulator.throttled() == {}
     assert_no_secret(job, simulator)
@@ -465,13 +471,17 @@ def test_a_denied_approval_ends_in_a_job_that_says_so(
     assert "Approving starts 1 collection" in ended.artifacts["defender_sentence"]
 
 
-def test_a_collection_is_held_to_its_plan(jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, simulator: Simulator) -> None:
+def test_a_collection_is_held_to_its_plan(
+    jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any, simulator: Simulator
+) -> None:
     before = simulator.accepted_starts()
     name = "Defender: Collect from many (by approval only)"
     answers = {"defender_incident": "4733", "defender_reuse_within": "0"}
     job = jobs.run(name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on=answers)
     assert job.status == "failed" and "no plan that was approved" in job.stdout, job.stdout
-    job = jobs.run(name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on={**answers, "collect_package_planned": 2})
+    job = jobs.run(
+        name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on={**answers, "collect_package_planned": 2}
+    )
     assert job.status == "failed" and "8 collections would be started, but 2 were planned" in job.stdout, job.stdout
     assert simulator.accepted_starts() == before
 

@@ -250,8 +250,17 @@ def test_from_nothing(simulator: Simulator, tmp_path: Path) -> None:
         for team in ("analysts", "approvers"):
             awx.add("teams", name=team, organization=organization)
         awx.show_paths = ["/srv/evidence:/evidence:O"]
-        ran = setup.run(*words, "-e", "awx_setup_slices=2", "-e", "awx_setup_analyst_teams=analysts",
-                        "-e", "awx_setup_approver_teams=approvers", "-e", "awx_setup_update_secrets=false")
+        ran = setup.run(
+            *words,
+            "-e",
+            "awx_setup_slices=2",
+            "-e",
+            "awx_setup_analyst_teams=analysts",
+            "-e",
+            "awx_setup_approver_teams=approvers",
+            "-e",
+            "awx_setup_update_secrets=false",
+        )
         assert ran.code == 0, ran.output
         assert "/#/templates/workflow_job_template/" in ran.output and "Mount the evidence volume" not in ran.output
         assert_rights(awx)

@@ -36,7 +36,7 @@ _CONNECTION = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Looks at the role's variables and at AWX, and makes nothing."""
 
     _supports_check_mode = True

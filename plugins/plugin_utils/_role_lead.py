@@ -95,7 +95,7 @@ class Work:
             starts = look.plan(fleet.api.session.budget, fleet.devices).starts
             if starts > planned + leeway(planned):
                 raise OptionsError(
-                    f"{count(starts, 'collection')} would be started, but {planned} were planned "
+                    f"{count(starts, 'collection')} would be started, but the plan that was approved has {planned} "
                     f"(collect_package_planned), and no more than {leeway(planned)} above that are allowed.",
                     advice="Have it planned and approved anew. Nothing was started.",
                     code="MoreThanPlanned",

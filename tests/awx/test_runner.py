@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,7 @@ class Job:
         (stats,) = (each["event_data"] for each in self.events if each["event"] == "playbook_on_stats")
         kinds = ("dark", "failures", "changed", "ok", "skipped")
         hosts = {host for kind in kinds for host in stats[kind]}
-        return {host: next(kind for kind in kinds if stats[kind].get(host)) for host in hosts}
+        return {host: next(kind for kind in kinds if stats[kind].get(host)) for host in hosts - {"localhost"}}
 
     def said(self) -> str:
         """The last sentence of the job's output."""
@@ -440,7 +441,7 @@ def test_the_workflow_of_a_failed_collection_fails(
     assert flow.status == "failed" and set(flow.nodes) == {"plan", "approve", "collect", "verify", "failed"}
     assert jobs_of["collect"].status == "failed" and jobs_of["verify"].status == "failed"
     ended = jobs_of["failed"].artifacts["defender_sentence"]
-    assert "the collection failed" in ended and "OsPlatformNotSupported" not in ended, ended
+    assert "the collection failed" in ended and "OsPlatformNotSupported" in ended, ended
     assert ended in jobs_of["failed"].stdout
 
 
@@ -480,9 +481,11 @@ def test_a_collection_is_held_to_its_plan(
     job = jobs.run(name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on=answers)
     assert job.status == "failed" and "no plan that was approved" in job.stdout, job.stdout
     job = jobs.run(
-        name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on={**answers, "collect_package_planned": 2}
+        name, {}, by_secret, inventory=inventory, limit="ws0*", handed_on={**answers, "collect_package_planned": 1}
     )
-    assert job.status == "failed" and "8 collections would be started, but 2 were planned" in job.stdout, job.stdout
+    # That of ws05 may be running since another test.
+    assert re.search("[78] collections would be started, but the plan that was approved has 1", job.stdout), job.stdout
+    assert job.status == "failed"
     assert simulator.accepted_starts() == before
 
 
@@ -504,10 +507,10 @@ def test_results_are_small_enough_for_a_large_fleet(
     unlimited = {"default": ["9000/1"], "package_link": ["9000/1"]}
     quotas = dict.fromkeys(("collect", "package_link", "machine_actions", "machine_action", "machines"), (9000, 90000))
     with Simulator([Device(name) for name in names], quotas=quotas, collect_seconds=(0.1, 0.2)) as tenant:
-        jobs = Jobs(awx, tenant, tmp_path_factory.mktemp("many"), collect_package_quotas=unlimited)
+        more = {"collect_package_quotas": unlimited, "collect_package_planned": 250}
+        jobs = Jobs(awx, tenant, tmp_path_factory.mktemp("many"), **more)
         answers = {"defender_incident": "4716", "defender_reason": "worm", "defender_reuse_within": "1h"}
         collect, fetch = "Defender: Collect from many (by approval only)", "Defender: Fetch"
-        # Of up to 200 devices a result tells everything. With more it grows by a name and a hash at the most.
         for template, answered, limit, scale in (
             (collect, answers, "pc0*:pc1*", 1),
             (collect, answers, None, 2000 / 250),
@@ -516,7 +519,12 @@ def test_results_are_small_enough_for_a_large_fleet(
         ):
             job = jobs.run(template, answered, by_secret_of(jobs), inventory=hosts, limit=limit)
             assert job.status == "successful", job.stdout[-9000:]
-            results = [event.get("event_data", {}).get("res") for event in job.events]
-            assert max(len(json.dumps(result)) for result in results) * scale < MAX_EVENT_RES_DATA, (template, limit)
+            data = [event.get("event_data", {}) for event in job.events]
+            largest = max(len(json.dumps(each.get("res"))) for each in data)
+            # An event is of one host and does not grow with the fleet; what the job hands on does, by a name and a hash each.
+            assert largest < 20_000, (template, limit)
+            handed_on = max(len(json.dumps(each.get("artifact_data"))) for each in data)
+            assert handed_on * scale < MAX_EVENT_RES_DATA, (template, limit)
+            assert set(job.host_summaries().values()) <= {"changed", "ok"}
         assert len(list((jobs.evidence / "4716").glob("*/*.zip"))) == 250
         assert len(list((jobs.evidence / "4717").glob("*/*.zip"))) == 250

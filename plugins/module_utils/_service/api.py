@@ -27,6 +27,7 @@ _PAGES = 200
 # How often a list that changes while it is read is read anew.
 _LISTINGS = 3
 _ROWS = ("value", list)
+_NOUNS = {"machines": "machines", "machine_actions": "machine actions"}
 
 
 def literal(text: str) -> str:
@@ -176,7 +177,7 @@ class Api:
                 sent += len(rows)
                 if len(found) == before:
                     raise ServiceError(
-                        f"Failed to {doing}: after {before} rows the service sends the same ones again.",
+                        f"Failed to {doing}: after {before} {_NOUNS[endpoint]} the service sends the same ones again.",
                         code="ListIncomplete",
                         advice="Run again; if it stays, narrow the list down (filter, tag, since), and report it to Microsoft.",
                     )
@@ -208,7 +209,7 @@ class Api:
             if not rows or not (to_the_end or reply.get("@odata.nextLink") or len(rows) >= _PAGE):
                 return
         raise ServiceError(
-            f"Failed to {doing}: after {_PAGES} pages with {sent} rows the list has no end.",
+            f"Failed to {doing}: after {_PAGES} pages with {sent} {_NOUNS[endpoint]} the list has no end.",
             code="ListEndless",
             advice="Narrow it down (filter, tag, since, or fewer names), and report it to Microsoft.",
         )

@@ -119,9 +119,9 @@ def test_next_links_are_taken_for_a_sign_only() -> None:
 def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
     """Whether there are others behind the rows that come again, nobody can tell."""
     page = {"value": rows(1, 2), "@odata.nextLink": "https://api.security.microsoft.com/api/machines"}
-    for ask in (Api.machines, Api.actions):
+    for ask, noun in ((Api.machines, "machines"), (Api.actions, "machine actions")):
         api, session = scripted(*[page] * 5)
-        with pytest.raises(ServiceError, match="after 2 rows the service sends the same ones again") as caught:
+        with pytest.raises(ServiceError, match=f"after 2 {noun} the service sends the same ones again") as caught:
             ask(api)
         assert len(session.asked) == 2 and caught.value.code == "ListIncomplete"
 
@@ -129,7 +129,7 @@ def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
 def test_a_list_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_api, "_PAGES", 7)
     api, session = scripted(*({"value": rows(number), "@odata.nextLink": "x"} for number in range(50)))
-    with pytest.raises(ServiceError, match="after 7 pages with 7 rows the list has no end") as caught:
+    with pytest.raises(ServiceError, match="after 7 pages with 7 machines the list has no end") as caught:
         api.machines()
     assert len(session.asked) == 7 and caught.value.code == "ListEndless"
 

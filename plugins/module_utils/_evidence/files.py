@@ -15,6 +15,7 @@ import hashlib
 import os
 import stat
 import typing as t
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
@@ -274,53 +275,67 @@ def warn_if_open(folder: Dir, what: str) -> None:
 
 _FULL = "Free space there, then run again: what was begun is picked up."
 _OWNER = "Check that dest is a folder, its owner and permissions."
-# Number to what it means here, what to do, and the code.
-_SAID: dict[int, tuple[str, str, str]] = {
-    errno.ENOSPC: ("there is no space left", _FULL, "DiskFull"),
-    errno.EDQUOT: ("the disk quota of this user is used up", _FULL, "DiskFull"),
-    errno.EFBIG: (
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What an error number means here, what to do, and the code."""
+
+    what: str
+    advice: str
+    code: str
+
+
+_SAID = {
+    errno.ENOSPC: _Said("there is no space left", _FULL, code="DiskFull"),
+    errno.EDQUOT: _Said("the disk quota of this user is used up", _FULL, code="DiskFull"),
+    errno.EFBIG: _Said(
         "a file would be larger than is allowed",
         "Raise the limit (ulimit -f), or use another file system.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.EROFS: (
+    errno.EROFS: _Said(
         "the file system is mounted read-only",
         "Mount it writable, or give another dest.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.EIO: (
+    errno.EIO: _Said(
         "the disk or its network share reports an input/output error",
         "Look at the system's log; do not use this disk for evidence until it is mended.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.ESTALE: (
+    errno.ESTALE: _Said(
         "the network share has changed under its mount (stale file handle)",
         "Mount the share again, then run again: what was begun is picked up.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.ETXTBSY: (
+    errno.ETXTBSY: _Said(
         "a file there is in use by another program",
         "End that program (a scanner, a synchronisation), then run again.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.EBUSY: (
+    errno.EBUSY: _Said(
         "a file there is in use by another program",
         "End that program (a scanner, a synchronisation), then run again.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.ENAMETOOLONG: (
+    errno.ENAMETOOLONG: _Said(
         "a name is too long for the file system",
         "Give a dest with a shorter path, or one on another file system.",
-        "DestNotWritable",
+        code="DestNotWritable",
     ),
-    errno.EACCES: ("permission denied", _OWNER, "DestNotWritable"),
-    errno.EPERM: ("the operation is not permitted", _OWNER + " A file may be immutable (lsattr).", "DestNotWritable"),
-    errno.EMFILE: (
+    errno.EACCES: _Said("permission denied", _OWNER, code="DestNotWritable"),
+    errno.EPERM: _Said(
+        "the operation is not permitted", _OWNER + " A file may be immutable (lsattr).", code="DestNotWritable"
+    ),
+    errno.EMFILE: _Said(
         "too many files are open",
         "Raise the limit (ulimit -n), or use fewer folders at once.",
-        "TooManyFiles",
+        code="TooManyFiles",
     ),
-    errno.ENFILE: ("too many files are open on this computer", "Raise the limit (fs.file-max).", "TooManyFiles"),
+    errno.ENFILE: _Said(
+        "too many files are open on this computer", "Raise the limit (fs.file-max).", code="TooManyFiles"
+    ),
 }
 
 
@@ -328,15 +343,14 @@ def unwritable(path: Path, failure: OSError) -> EvidenceError:
     """The error for a file of an evidence folder that cannot be written."""
     if isinstance(failure, NotOrdinary):
         return not_ordinary(failure)
-    said, advice, code = _SAID.get(
-        failure.errno or 0,
-        (
-            failure.strerror or str(failure) or type(failure).__name__,
-            "Check that dest is a folder, its owner and permissions, and whether the file system is mounted read-only.",
-            "DestNotWritable",
-        ),
+    said = _SAID.get(failure.errno or 0) or _Said(
+        failure.strerror or str(failure) or type(failure).__name__,
+        f"{_OWNER[:-1]}, and whether the file system is mounted read-only.",
+        code="DestNotWritable",
     )
-    return EvidenceError(f"The evidence folder {path.parent} cannot be written: {said}.", advice=advice, code=code)
+    return EvidenceError(
+        f"The evidence folder {path.parent} cannot be written: {said.what}.", advice=said.advice, code=said.code
+    )
 
 
 def not_ordinary(failure: NotOrdinary) -> EvidenceError:

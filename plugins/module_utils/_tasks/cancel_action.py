@@ -177,7 +177,7 @@ def _running_on(api: Api, resolved: list[Resolved]) -> list[Resolved]:
             running[action.machine_id] = action
     found = []
     for each in resolved:
-        ids = [each.machine.id, *each.merged] if each.machine else []
+        ids = [each.machine.id, *each.records] if each.machine else []
         action_of = next((running[machine_id] for machine_id in ids if machine_id in running), None)
         found.append(Resolved(each.asked, each.machine, each.error, action_of))
     return found

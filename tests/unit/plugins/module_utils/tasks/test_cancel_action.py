@@ -316,7 +316,7 @@ def test_a_missing_permission_is_named_before_anything_is_sent(desk: Desk, app: 
 def test_the_running_action_of_a_record_that_was_merged(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named by what it was before: the action may still stand under the former record."""
     old, new = desk.simulator.device("busy1.contoso.com"), desk.simulator.device("idle.contoso.com")
-    merged = Resolved("busy1", Machine(new.id, new.name), merged=(old.id,))
+    merged = Resolved("busy1", Machine(new.id, new.name), records=(old.id,))
     monkeypatch.setattr(_module, "resolve", lambda api, names, on_ambiguous: [merged])
     result = desk(machines=["busy1"])
     assert result["actions"][0]["action"]["id"] == desk.id_of("busy1.contoso.com")

@@ -18,7 +18,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-SEAL = re.compile(rb'^(\{.*),"seal":"([0-9a-f]{64})"\}$')
+DIGEST = re.compile(rb'^(\{.*),"digest":"([0-9a-f]{64})"\}$')
 NAME = re.compile(r"^\d{8}T\d{6}Z_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(zip|json|zip\.part|json\.part)$")
 
 
@@ -46,7 +46,7 @@ class Check:
             self.complain("the log's last line has no end")
         before, number, torn = "0" * 64, 0, False
         for line in data.removesuffix(b"\n").split(b"\n"):
-            match = SEAL.match(line)
+            match = DIGEST.match(line)
             entry = json.loads(line) if match else {}
             if torn and entry.get("event") != "log_repaired":
                 self.complain(f"a torn line is not announced as repaired after line {number}")
@@ -54,7 +54,7 @@ class Check:
             if match:
                 number += 1
                 if sha256(match[1] + b"}") != match[2].decode():
-                    self.complain(f"line {number} does not match its seal")
+                    self.complain(f"line {number} does not match its digest")
                 if entry["seq"] != number:
                     self.complain(f"line {number} says it is {entry['seq']}")
                 if entry["previous_sha256"] != before:
@@ -72,7 +72,7 @@ class Check:
     def files(self) -> None:
         self.mode(self.folder, 0o700)
         for folder in sorted(self.folder.iterdir()):
-            if folder.name == "custody.jsonl":
+            if folder.name == "custody.jsonl" or (folder.name == ".runs" and self.unfinished):
                 continue
             if not folder.is_dir():
                 self.complain(f"{folder.name} does not belong here")

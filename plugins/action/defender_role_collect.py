@@ -60,7 +60,7 @@ class ActionModule(RoleAction):
 
     def _collect(self, sheet: Sheet) -> tuple[Result, str | None, bool]:
         """The fleet's result, what a plan says of it, and whether it is to be handed over as an artifact."""
-        secrets = Secrets()
+        secrets = self.secrets
         try:
             surroundings = self.surroundings()
             said = listen(surroundings)

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import refused
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import error_told
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+from ansible_collections.secops.defender.plugins.plugin_utils._action import task_environment
 from ansible_collections.secops.defender.plugins.plugin_utils._role_desk import Desk, Row
 from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import (
     ENTRIES,
@@ -35,10 +39,12 @@ class RoleAction(ActionBase):
     _requires_connection = False
 
     variables: dict[str, t.Any]
+    secrets: Secrets
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         self.variables = task_vars or {}
+        self.secrets = Secrets()
         result.update({"changed": False, **self.work()})
         return result
 
@@ -110,7 +116,7 @@ class RoleAction(ActionBase):
             variables=self.variables,
             module_defaults=self._module_defaults(),
             own_environ=self._environment(),
-            base=self._loader.get_basedir(),
+            base=os.path.abspath(self._loader.get_basedir()),
             check_mode=bool(self._task.check_mode),
             entry=self.entry,
         )
@@ -128,13 +134,14 @@ class RoleAction(ActionBase):
         return args
 
     def _environment(self) -> dict[str, str]:
-        """What C(environment) of play, block, role and task says; core does not hand it to action plugins."""
-        said: dict[str, str] = {}
-        for each in self._task.environment or ():
-            given = evaluated("environment", each, self._templar.template, secret=True)
-            if isinstance(given, dict):
-                said.update({str(name): str(value) for name, value in given.items()})
-        return said
+        """What C(environment) of play, block, role and task changes in the process's environment."""
+        try:
+            whole = task_environment(self, self.secrets)
+        except AnsibleError as failure:
+            raise OptionsError(
+                f"environment cannot be evaluated: {failure}", advice="Mend it, or leave it out. Nothing was started."
+            ) from None
+        return {name: value for name, value in whole.items() if os.environ.get(name) != value}
 
 
 def refused_row(device: str, error: DefenderError) -> Row:

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible.utils.display import Display
@@ -16,17 +14,18 @@ from ansible.utils.display import Display
 from ansible_collections.secops.defender.plugins.module_utils._fleet import look
 from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
-from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved, parse_names, resolve
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved, resolve
 from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, fetch_package
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import CollectOptions
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import Asked
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import Asked, names
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine, duration
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+from ansible_collections.secops.defender.plugins.plugin_utils._action import surroundings
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 from ansible_collections.secops.defender.plugins.plugin_utils._role_fleets import Request, Sheet
 from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import Said
@@ -64,11 +63,11 @@ class Work:
         if self.sheet.refusal:
             return refuse(self.sheet.requests, OptionsError(self.sheet.refusal))
         try:
-            asked = [Asked(each.device, parse_names([each.device])[0], each.wish) for each in self.sheet.requests]
+            asked = [Asked(each.device, names([each.device])[0], each.wish) for each in self.sheet.requests]
             job = self._job(asked)
         except DefenderError as failure:
             return refuse(self.sheet.requests, failure)
-        with _environment(self.own_environ):
+        with surroundings(self.own_environ):
             result = carry_out(replace(job, find=self._find(asked), look=self._look(job)), self.context)
         result = t.cast(Result, self.context.secrets.scrub(result))
         self._tell_of_twins(result)
@@ -108,14 +107,14 @@ class Work:
         twice = [each for each in self.sheet.requests if each.also]
 
         def find(api: Api) -> list[Found]:
-            names = [each.name for each in asked]
+            wanted = [each.name for each in asked]
             resolved = resolve(
                 api,
-                [*names, *parse_names([str(each.also) for each in twice])] if twice else names,
+                [*wanted, *names([each.also for each in twice])],
                 self.said.options.on_ambiguous,
             )
             devices = dict(zip((each.host for each in self.sheet.requests), resolved, strict=False))
-            for request, other in zip(twice, resolved[len(names) :], strict=True):
+            for request, other in zip(twice, resolved[len(wanted) :], strict=True):
                 self._require_same(request, devices[request.host], other)
             return [Found(each, own.wish) for each, own in zip(resolved, asked, strict=False)]
 
@@ -194,14 +193,3 @@ def artifact(sheet: Sheet, result: Result, plan: str | None) -> dict[str, t.Any]
     if plan is not None:
         data["collect_package_planned"] = result["summary"]["would_start"]
     return {"data": data, "per_host": False, "aggregate": True}
-
-
-@contextmanager
-def _environment(added: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -17,6 +17,8 @@ from ansible import errors as ansible_errors
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
+from ansible_collections.secops.defender.plugins.module_utils._service.clouds import endpoints
+from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims
 from ansible_collections.secops.defender.plugins.module_utils._tasks import collect_package, fetch_package
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import CollectOptions
@@ -101,14 +103,16 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Said:
-    """What a host says. also: another name that has to lead to the same device. artifacts: whether AWX is handed a summary.
+    """What a host says.
 
-    limit: the most hosts that may take part, 0 for any number. planned: the starts that were approved; None if nobody was asked.
+    also: another name that has to lead to the same device. login: where a tenant's ID is asked for. artifacts: whether AWX is
+    handed a summary. limit: the most hosts that may take part, 0 for any number. planned: the starts that were approved; None if nobody was asked.
     """
 
     device: str
     also: str | None
     options: CollectOptions | FetchOptions
+    login: Mapping[str, t.Any]
     artifacts: bool
     secrets: tuple[str, ...]
     limit: int = 0
@@ -133,8 +137,16 @@ def listen(surroundings: Surroundings) -> Said:
     handed_on = own["artifacts"]
     if handed_on is None:
         handed_on = bool(variables.get("awx_job_id") or variables.get("tower_job_id"))
-    limit = given["max_machines"]
-    return Said(device, also, options, handed_on, (*secrets, *options.settings.secrets()), limit, own["planned"])
+    return Said(
+        device,
+        also,
+        options,
+        _login(options.settings),
+        handed_on,
+        (*secrets, *options.settings.secrets()),
+        given["max_machines"],
+        own["planned"],
+    )
 
 
 def _values(surroundings: Surroundings) -> dict[str, t.Any]:
@@ -157,9 +169,18 @@ def _own(values: Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {**values, **{name[len(PREFIX) :]: typed[name] for name in spec}}
 
 
+def _login(settings: Settings) -> dict[str, t.Any]:
+    """Raises OptionsError for a cloud, a region and addresses that do not belong together."""
+    where = endpoints(
+        settings.cloud, settings.region, settings.api_url, settings.login_url, settings.audience, settings.origins
+    )
+    same = {name: getattr(settings, name) for name in ("ca_path", "validate_certs", "timeout")}
+    return {"cloud": where.cloud, "login_url": where.login_url, **same}
+
+
 def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known: bool) -> Request:
     """What the others may know of it. hosts: of the play; known: whether those who take part will all be here."""
-    wish, settings = said.wish, said.options.settings
+    wish = said.wish
     return Request(
         host=host,
         fleet=_fleet(said, surroundings),
@@ -171,9 +192,7 @@ def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known
         wait_timeout=wish.wait_timeout,
         cancel_on_timeout=wish.cancel_on_timeout,
         tenant=_tenant(said),
-        login={
-            name: getattr(settings, name) for name in ("cloud", "login_url", "ca_path", "validate_certs", "timeout")
-        },
+        login=said.login,
         limit=said.limit,
         hosts=hosts,
         known=known,

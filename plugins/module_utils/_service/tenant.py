@@ -24,7 +24,7 @@ def check_tenant(claims: Claims, asked: str | None, where: Endpoints, http: Http
         return
     wanted = asked.strip().lower()
     if not _GUID.fullmatch(wanted):
-        wanted = _look_up(wanted, where, http)
+        wanted = tenant_of_domain(wanted, where, http)
     if wanted != claims.tenant.lower():
         also = "" if wanted == asked.strip().lower() else f" ({wanted})"
         raise AuthError(
@@ -35,7 +35,7 @@ def check_tenant(claims: Claims, asked: str | None, where: Endpoints, http: Http
         )
 
 
-def _look_up(domain: str, where: Endpoints, http: Http) -> str:
+def tenant_of_domain(domain: str, where: Endpoints, http: Http) -> str:
     """The ID of the tenant that has a domain (OpenID Connect discovery: the issuer holds it). Raises AuthError."""
     url = f"{where.login_url}/{quote(domain, safe='')}/v2.0/.well-known/openid-configuration"
     reply = http.patient("GET", url)

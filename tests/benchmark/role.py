@@ -34,11 +34,21 @@ def measure(work: Path) -> list[Figure]:
         Figure(_SUBJECT, "CPU for each host", each * 1000, "ms"),
         Figure(_SUBJECT, "CPU for each host of four trivial tasks", trivial.cpu / _MANY * 1000, "ms"),
         Figure(
-            _SUBJECT, "CPU, of four trivial tasks and 30 ms a host", each / (trivial.cpu / _MANY + _ALLOWED), "times", most=1
+            _SUBJECT,
+            "CPU, of four trivial tasks and 30 ms a host",
+            each / (trivial.cpu / _MANY + _ALLOWED),
+            "times",
+            most=1,
         ),
         Figure(_SUBJECT, f"CPU for each host, of that with {_FEW} hosts", each / (few.cpu / _FEW), "times", most=1.2),
         Figure(_SUBJECT, "calls a package", calls / _MANY, most=2.1, promise=True),
-        Figure(_SUBJECT, "list calls for each look", polls / max(1.0, whole.wall / tenant.poll_interval + 2), most=1, promise=True),
+        Figure(
+            _SUBJECT,
+            "list calls for each look",
+            polls / max(1.0, whole.wall / tenant.poll_interval + 2),
+            most=1,
+            promise=True,
+        ),
         Figure(_SUBJECT, "wall time with hardly any quota", whole.wall, "s"),
     ]
 

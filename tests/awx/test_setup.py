@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
 import rules
-from conftest import PROJECT, Ran, SetUp
+import yaml
+from conftest import PROJECT, TOP, Ran, SetUp
 from standin import Awx
+from test_runner import Jobs, by_secret_of
 
 from simulator import Simulator
 
@@ -229,43 +232,50 @@ def test_an_administrator_of_the_organization_needs_the_types_to_be_there(
     assert ran.code == 0 and ran.recap["changed"] == 0, ran.output
 
 
-def test_from_nothing(simulator: Simulator, tmp_path: Path) -> None:
-    """No organization, Git down and up again, options as -e key=value, and teams with no more rights than they need."""
+def documented() -> dict[str, t.Any]:
+    """The variables of docs/awx.md, word for word."""
+    block = re.search(r"```yaml\n# setup.yml\n(.*?)```", (TOP / "docs" / "awx.md").read_text(), re.S)
+    assert block
+    return t.cast("dict[str, t.Any]", yaml.safe_load(block[1]))
+
+
+def test_from_nothing_to_the_first_package(simulator: Simulator, tmp_path: Path) -> None:
+    """As the guide says it: no organization, Git down and up again, options as -e key=value, teams, the first package."""
     awx = Awx(PROJECT, organizations=()).start()
     try:
         setup = SetUp(awx, simulator, tmp_path)
-        words = ("-e", "awx_setup_create_organization=true", "-e", "awx_setup_organization=Security")
-        # On an empty AWX check mode says what it cannot look at, and fails at nothing.
-        checked = setup.run("--check", *words)
+        told = {name: value for name, value in setup.variables.items() if "tenant" in name or "client" in name}
+        setup.variables = {**documented(), **told}
+        # On an empty AWX check mode says what it cannot look at, and fails at nothing but at teams that nobody has made.
+        checked = setup.run("--check", awx_setup_analyst_teams=[], awx_setup_approver_teams=[])
         assert checked.code == 0 and "Not there yet: organization" in checked.output, checked.output
         assert awx.changing_calls() == []
-        awx.repository_is_down = "Failed to connect to git.example.com port 443"
-        ran = setup.run(*words)
+        awx.repository_is_down = "Failed to connect to git.contoso.com port 443"
+        ran = setup.run(awx_setup_analyst_teams=[], awx_setup_approver_teams=[])
         assert ran.code != 0 and "cannot update the project Microsoft Defender evidence from" in ran.output, ran.output
         assert awx.repository_is_down in ran.output
         made = {name for name, rows in awx.rows.items() if any(not row.get("managed") for row in rows.values())}
         assert made == {"organizations", "projects", "project_updates"}
         awx.repository_is_down = ""
-        organization = awx.one("organizations", "Security")["id"]
-        for team in ("analysts", "approvers"):
-            awx.add("teams", name=team, organization=organization)
+        for team in ("SOC", "Incident leads"):
+            awx.add("teams", name=team, organization=awx.one("organizations", "Security")["id"])
         awx.show_paths = ["/srv/evidence:/evidence:O"]
-        ran = setup.run(
-            *words,
-            "-e",
-            "awx_setup_slices=2",
-            "-e",
-            "awx_setup_analyst_teams=analysts",
-            "-e",
-            "awx_setup_approver_teams=approvers",
-            "-e",
-            "awx_setup_update_secrets=false",
-        )
+        ran = setup.run("-e", "awx_setup_slices=2", "-e", "awx_setup_update_secrets=false")
         assert ran.code == 0, ran.output
         assert "/#/templates/workflow_job_template/" in ran.output and "Mount the evidence volume" not in ran.output
         assert_rights(awx)
+        assert_first_package(Jobs(awx, simulator, tmp_path))
     finally:
         awx.stop()
+
+
+def assert_first_package(jobs: Jobs) -> None:
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    answers = {"defender_incident": "4700", "defender_devices": "ws04.contoso.com"}
+    job = jobs.run("Defender: Collect", answers, by_secret_of(jobs), inventory=nothing)
+    assert job.status == "successful" and len(list((jobs.evidence / "4700").glob("*/*.zip"))) == 1, job.stdout
+    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4700"}, lambda folder: {}, inventory=nothing)
+    assert job.status == "successful" and job.artifacts["defender_verified"], job.stdout
 
 
 def assert_rights(awx: Awx) -> None:
@@ -273,13 +283,15 @@ def assert_rights(awx: Awx) -> None:
     large, ended = "Defender: Collect from many (by approval only)", "Defender: Not collected (by the workflow only)"
     ordinary = ["Defender: Collect", "Defender: Fetch", "Defender: Verify evidence"]
     workflow = "Defender: Collect from many, with approval"
-    assert all(awx.may("analysts", "execute_role", jobs, name) for name in ordinary)
-    assert awx.may("analysts", "execute_role", flows, workflow)
-    assert not awx.may("analysts", "approval_role", flows, workflow)
-    assert awx.may("approvers", "approval_role", flows, workflow) and awx.may("approvers", "read_role", flows, workflow)
+    assert all(awx.may("SOC", "execute_role", jobs, name) for name in ordinary)
+    assert awx.may("SOC", "execute_role", flows, workflow)
+    assert not awx.may("SOC", "approval_role", flows, workflow)
+    assert awx.may("Incident leads", "approval_role", flows, workflow) and awx.may(
+        "Incident leads", "read_role", flows, workflow
+    )
     # Whoever approves can read the plan: a job is readable through its template alone.
-    for team in ("analysts", "approvers"):
+    for team in ("SOC", "Incident leads"):
         assert all(awx.may(team, "read_role", jobs, name) for name in (large, ended, "Defender: Verify evidence"))
         assert not any(awx.may(team, "execute_role", jobs, name) for name in (large, ended))
-    assert not any(awx.may("approvers", "execute_role", jobs, name) for name in ordinary)
-    assert not awx.may("approvers", "execute_role", flows, workflow)
+    assert not any(awx.may("Incident leads", "execute_role", jobs, name) for name in ordinary)
+    assert not awx.may("Incident leads", "execute_role", flows, workflow)

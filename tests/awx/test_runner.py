@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -82,13 +85,38 @@ class Jobs:
         template: str,
         answers: dict[str, t.Any],
         environment: t.Callable[[Path], dict[str, str]],
+        **launch: t.Any,
+    ) -> Job:
+        """A job from its launch to its end."""
+        private_data, command = self.prepare(template, answers, environment, **launch)
+        done = subprocess.run(
+            command,
+            env=bare_environment(self.folder / "home"),
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        out = private_data / "artifacts" / "job"
+        events = [json.loads(each.read_text()) for each in (out / "job_events").glob("[0-9]*.json")]
+        events.sort(key=lambda event: t.cast(int, event["counter"]))
+        facts = [event["event_data"].get("artifact_data") for event in events if event["event"] == "playbook_on_stats"]
+        status = (out / "status").read_text() if (out / "status").exists() else done.stdout
+        return Job(status, events, (facts or [None])[0] or {}, (out / "stdout").read_text(), private_data)
+
+    def prepare(
+        self,
+        template: str,
+        answers: dict[str, t.Any],
+        environment: t.Callable[[Path], dict[str, str]],
         *,
         inventory: dict[str, t.Any],
         limit: str | None = None,
         check: bool = False,
         handed_on: dict[str, t.Any] | None = None,
-    ) -> Job:
-        """handed_on: what a workflow gives the job besides: AWX asks nothing about it."""
+    ) -> tuple[Path, list[str]]:
+        """A job's folder, and the command that runs it. handed_on: what a workflow gives besides: AWX asks nothing about it."""
         row = self.awx.one("job_templates", template)
         survey = self.awx.surveys.get(("job_templates", row["id"]))
         if survey:
@@ -123,21 +151,7 @@ class Jobs:
         (private_data / "env" / "cmdline").write_text(" ".join(words))
         # AWX, too, omits the files with the job's environment.
         command = ["ansible-runner", "run", str(private_data), "-p", row["playbook"], "--ident", "job"]
-        done = subprocess.run(
-            [*command, "--omit-env-files", "-vvv"],
-            env=bare_environment(home),
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        out = private_data / "artifacts" / "job"
-        events = [json.loads(each.read_text()) for each in (out / "job_events").glob("[0-9]*.json")]
-        events.sort(key=lambda event: t.cast(int, event["counter"]))
-        facts = [event["event_data"].get("artifact_data") for event in events if event["event"] == "playbook_on_stats"]
-        status = (out / "status").read_text() if (out / "status").exists() else done.stdout
-        return Job(status, events, (facts or [None])[0] or {}, (out / "stdout").read_text(), private_data)
+        return private_data, [*command, "--omit-env-files", "-vvv"]
 
 
 @pytest.fixture(scope="session")
@@ -457,6 +471,45 @@ def test_an_approved_workflow_collects_and_verifies(
     verified = jobs_of["verify"].artifacts
     assert verified["defender_verified"] and verified["defender_figures"]["packages"] == 2
     assert jobs_of["verify"].said().startswith(verified["defender_sentence"])
+
+
+def test_a_cancelled_job_leaves_no_process_and_is_resumed(jobs: Jobs, simulator: Simulator, by_secret: t.Any) -> None:
+    """As AWX cancels: the runner kills the process group of ansible-playbook."""
+    simulator.device("ws07.contoso.com").collect_seconds = (20.0, 20.0)
+    before = simulator.accepted_starts()
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+    answers = {"defender_incident": "4734", "defender_devices": "ws07.contoso.com", "defender_reuse_within": "0"}
+    private_data, command = jobs.prepare("Defender: Collect", answers, by_secret, inventory=nothing)
+    environment = bare_environment(jobs.folder / "home")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as runner:
+        until(lambda: simulator.accepted_starts() > before, 100)
+        # Its workers, which have the same words, came later.
+        playbook = min(pid for pid, words in processes(private_data).items() if "ansible-playbook" in words)
+        os.killpg(os.getpgid(playbook), signal.SIGKILL)
+        runner.wait(60)
+    until(lambda: not processes(private_data), 30)
+    job = jobs.run("Defender: Collect", answers, by_secret, inventory=nothing)
+    assert job.status == "successful" and "1 resumed" in job.said(), job.stdout
+    assert simulator.accepted_starts() == before + 1
+
+
+def until(holds: t.Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def processes(private_data: Path) -> dict[int, str]:
+    """The processes that work for a job, with their command lines."""
+    found = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (each / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            environment = (each / "environ").read_bytes().decode(errors="replace")
+            if f"AWX_PRIVATE_DATA_DIR={private_data}\0" in environment:
+                found[int(each.name)] = words
+    return found
 
 
 def test_a_denied_approval_ends_in_a_job_that_says_so(

@@ -42,7 +42,9 @@ class DefenderAction(ActionBase):
         secrets = Secrets()
         environ = task_environment(self, secrets)
         reporter = DisplayReporter(Display(), secrets, launched_by=launched_by(task_vars or {}))
-        context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename)
+        # The tries of a task with until are made by one process, which nothing but they have in common.
+        tries = f"{os.getppid()}-{os.getpid()}-{self._task._uuid}" if self._task.until or self._task.retries else None
+        context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename, task=tries)
         with surroundings(environ):
             result.update(open_door(self.TASK, self._task.args, environ, base, context))
         reporter.end(result["msg"])

@@ -48,6 +48,7 @@ _VERBOSE = {
     "ready": "package is ready",
     "status": "status",
     "retry": "trying again",
+    "expired": "its package is gone at the service, a new one is collected",
 }
 
 

@@ -105,7 +105,10 @@ class KeptPackage:
 
 @dataclass
 class RunFacts:
-    """One run. devices: how many it was asked for, if it said so. interrupted: a later run has found it without end and master."""
+    """One run. devices: how many it was asked for, if it said so. interrupted: a later run has found it without end and master.
+
+    task: the same for the tries of one task (C(until)), if it has more than one.
+    """
 
     run: str
     started: str
@@ -114,6 +117,7 @@ class RunFacts:
     ended: bool = False
     aborted: bool = False
     interrupted: bool = False
+    task: str | None = None
 
 
 def _nobody(run: str) -> bool:
@@ -241,6 +245,7 @@ class History:
             str(entry.get("time")),
             devices if isinstance(devices, int) else None,
             _text(entry.get("tenant")),
+            task=_text(entry.get("task")),
         )
         self.tenant = self.tenant or self.runs[run].tenant
 

@@ -172,7 +172,7 @@ class _Log:
 
     def _is_retried(self, run: str) -> bool:
         facts = self.history.runs.get(run)
-        return self._task is not None and getattr(facts, "task", None) == self._task
+        return facts is not None and self._task is not None and facts.task == self._task
 
     def action_of(self, api: Api, request: past.Request, actions: t.Sequence[Action]) -> Action | None:
         """The request's action. Raises what the call raises that asks for one which is not listed."""

@@ -42,13 +42,17 @@ O_contra = t.TypeVar("O_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class Context:
-    """What a task has besides its options. node: the computer that it works on, as a person calls it."""
+    """What a task has besides its options. node: the computer that it works on, as a person calls it.
+
+    task: the same for all tries of a task with C(until), which are one request.
+    """
 
     check_mode: bool
     reporter: FleetReporter
     secrets: Secrets
     node: str
     clock: Clock = field(default_factory=Clock)
+    task: str | None = None
     master_gone: t.Callable[[], bool] = field(default_factory=parent_gone)
 
 

@@ -11,10 +11,11 @@ from contextlib import ExitStack, suppress
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, report
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._evidence.history import RunState
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     EvidenceError,
@@ -27,7 +28,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Work
 
 # Descriptors that an open folder holds, and what the rest of the process needs beside them.
-_EACH, _OTHERS = 4, 200
+_EACH, _OTHERS = 6, 200
 
 
 def open_all(dests: t.Sequence[str], context: Context, opened: ExitStack) -> dict[str, Folder]:
@@ -37,10 +38,16 @@ def open_all(dests: t.Sequence[str], context: Context, opened: ExitStack) -> dic
     for dest in dict.fromkeys(dests):
         folder = Folder(dest, context.clock, context.check_mode, context.reporter.launched_by)
         opened.callback(folder.close)
-        for warning in folder.warnings:
-            context.reporter.warn(warning)
+        # Some show only while the work goes on, a clock that is wrong for instance.
+        opened.callback(_warn, folder, context, len(folder.warnings))
+        _warn(folder, context)
         folders[dest] = folder
     return folders
+
+
+def _warn(folder: Folder, context: Context, told: int = 0) -> None:
+    for warning in dict.fromkeys(folder.warnings[told:]):
+        context.reporter.warn(warning)
 
 
 def _make_room(folders: int) -> None:
@@ -76,17 +83,21 @@ def require_tenant(folders: t.Mapping[str, Folder], service: Result) -> None:
 def run(work: Work, service: Result) -> None:
     """The fleet's run, with its beginning and its end in every folder's log, and a report in each where one is wanted."""
     fleet = work.fleet
-    assert fleet is not None
+    assert fleet is not None and work.api is not None
     for folder in work.folders.values():
         report.complete(folder)
         devices = [device for device in fleet.devices if device.folder is folder]
         comments = {device.wish.comment for device in devices}
+        begun = {"task": work.context.task} if work.context.task else {}
         folder.custody.begin(
-            asked_by=folder.custody.asked_by,
             tenant=service["tenant"],
+            skew=work.api.session.skew,
+            asked_by=folder.custody.asked_by,
             comment=comments.pop() if len(comments) == 1 else None,
             devices=len(devices),
+            **begun,
         )
+        _tell_what_is_open(work, folder, {device.machine.id for device in devices})
     try:
         fleet.run()
         work.fatal = fleet.fatal
@@ -96,12 +107,28 @@ def run(work: Work, service: Result) -> None:
         _end(work, dest, folder, service)
 
 
+def _tell_what_is_open(work: Work, folder: Folder, machine_ids: set[str]) -> None:
+    """What earlier runs have begun here and nobody has brought to an end: not what this run is about to see to."""
+    left = [
+        each
+        for each in folder.custody.history.open_requests()
+        if each.run_state is not RunState.ALIVE and not each.overtaken and each.machine_id not in machine_ids
+    ]
+    if left:
+        names = listed(each.name or each.machine_id for each in left)
+        work.context.reporter.say(
+            f"{folder.path}: {count(len(left), 'request')} of earlier runs without an end: {names}. Run their task again to pick "
+            "them up; every verification names them until then."
+        )
+
+
 def _end(work: Work, dest: str, folder: Folder, service: Result) -> None:
-    if work.fatal:
+    fatal = work.fatal or (work.fleet.lost_folders.get(folder) if work.fleet else None)
+    if fatal:
         with suppress(DefenderError):
             _tell(work, dest, folder, service)
         with suppress(DefenderError):
-            code, message = work.context.secrets.scrub([work.fatal.code, work.fatal.message])
+            code, message = work.context.secrets.scrub([fatal.code, fatal.message])
             folder.custody.append(custody.RUN_ABORTED, code=code, message=message)
         return
     _tell(work, dest, folder, service)

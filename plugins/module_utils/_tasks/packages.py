@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import container
 from ansible_collections.secops.defender.plugins.module_utils._fleet import look
@@ -47,7 +48,7 @@ def _work(work: Work, opened: ExitStack) -> None:
             context.reporter.trouble(each.resolved.error.message)
     pool = ThreadPoolExecutor(max_workers=job.pace.downloads + 6)
     try:
-        fleet = work.fleet = Fleet(api, devices, job.pace, pool, context.reporter)
+        fleet = work.fleet = Fleet(api, devices, replace(job.pace, task=context.task), pool, context.reporter)
         if devices:
             job.look(fleet, context)
             work.plan = look.plan(api.session.budget, devices)

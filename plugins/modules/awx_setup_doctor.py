@@ -44,9 +44,6 @@ options:
       - setup
       - project
     default: setup
-seealso:
-  - plugin: secops.defender.awx_setup
-    plugin_type: role
 """
 
 EXAMPLES = r"""

@@ -475,14 +475,19 @@ def test_an_approved_workflow_collects_and_verifies(
 
 def test_a_cancelled_job_leaves_no_process_and_is_resumed(jobs: Jobs, simulator: Simulator, by_secret: t.Any) -> None:
     """As AWX cancels: the runner kills the process group of ansible-playbook."""
-    simulator.device("ws07.contoso.com").collect_seconds = (20.0, 20.0)
-    before = simulator.accepted_starts()
+    device = simulator.device("ws07.contoso.com")
+    device.collect_seconds = (20.0, 20.0)
+
+    def starts() -> int:
+        return sum(action["machineId"] == device.id for action in simulator.actions)
+
+    before = starts()
     nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
     answers = {"defender_incident": "4734", "defender_devices": "ws07.contoso.com", "defender_reuse_within": "0"}
     private_data, command = jobs.prepare("Defender: Collect", answers, by_secret, inventory=nothing)
     environment = bare_environment(jobs.folder / "home")
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as runner:
-        until(lambda: simulator.accepted_starts() > before, 100)
+        until(lambda: starts() > before, 100)
         # Its workers, which have the same words, came later.
         playbook = min(pid for pid, words in processes(private_data).items() if "ansible-playbook" in words)
         os.killpg(os.getpgid(playbook), signal.SIGKILL)
@@ -490,7 +495,7 @@ def test_a_cancelled_job_leaves_no_process_and_is_resumed(jobs: Jobs, simulator:
     until(lambda: not processes(private_data), 30)
     job = jobs.run("Defender: Collect", answers, by_secret, inventory=nothing)
     assert job.status == "successful" and "1 resumed" in job.said(), job.stdout
-    assert simulator.accepted_starts() == before + 1
+    assert starts() == before + 1
 
 
 def until(holds: t.Callable[[], bool], seconds: float) -> None:
@@ -542,12 +547,15 @@ def test_a_collection_is_held_to_its_plan(
     assert simulator.accepted_starts() == before
 
 
-def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[str, t.Any]) -> None:
-    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4711"}, lambda folder: {}, inventory=inventory)
+def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any) -> None:
+    answers = {"defender_incident": "4740", "defender_devices": "ws01.contoso.com", "defender_reuse_within": "4h"}
+    assert jobs.run("Defender: Collect", answers, by_secret, inventory=inventory).status == "successful"
+    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4740"}, lambda folder: {}, inventory=inventory)
     assert job.status == "successful" and len(job.artifacts["defender_custody_head"]) == 64, job.stdout
-    package = next((jobs.evidence / "4711").glob("*/*.zip"))
+    assert "1 package" in job.said() and job.artifacts["defender_custody_head"] in job.said()
+    package = next((jobs.evidence / "4740").glob("*/*.zip"))
     package.write_bytes(package.read_bytes() + b"x")
-    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4711"}, lambda folder: {}, inventory=inventory)
+    job = jobs.run("Defender: Verify evidence", {"defender_incident": "4740"}, lambda folder: {}, inventory=inventory)
     assert job.status == "failed" and package.name in job.stdout
     assert job.artifacts["defender_verified"] is False and package.name in job.artifacts["defender_sentence"]
 

@@ -345,7 +345,7 @@ def unwritable(path: Path, failure: OSError) -> EvidenceError:
         return not_ordinary(failure)
     said = _SAID.get(failure.errno or 0) or _Said(
         failure.strerror or str(failure) or type(failure).__name__,
-        f"{_OWNER[:-1]}, and whether the file system is mounted read-only.",
+        f"{_OWNER[:-1]}, and the file system it is on.",
         code="DestNotWritable",
     )
     return EvidenceError(

@@ -62,6 +62,9 @@ def _plugin(args: dict[str, Any], **task: Any) -> ActionModule:
         async_val=task.get("async_val", 0),
         check_mode=task.get("check_mode", False),
         delegate_to=task.get("delegate_to"),
+        until=task.get("until", []),
+        retries=task.get("retries"),
+        _uuid="0242ac11-0002",
         no_log=False,
         environment=task.get("environment", []),
         diff=False,
@@ -319,3 +322,13 @@ def test_relative_paths_are_the_playbooks_folders_elsewhere_as_well(
 def test_what_is_wrong_is_left_to_the_module(executed: list[dict[str, Any]]) -> None:
     _plugin(_args(machines='["pc01"', dest=["x"], zzz=1), delegate_to="jumphost").run(None, {})
     assert executed[0]["args"] == _args(machines='["pc01"', dest=["x"], zzz=1)
+
+
+def test_all_tries_of_a_task_are_one_request(work: Work) -> None:
+    told = []
+    for plugin in (_plugin(_args(), until=["collected is succeeded"]), _plugin(_args())):
+        for _try in range(2):
+            plugin.run(task_vars={})
+            assert work.context
+            told.append(work.context.task)
+    assert told[0] is not None and told == [told[0], told[0], None, None]

@@ -213,7 +213,9 @@ class Model:
         left = [
             other
             for other in self.runs
-            if self._same(other, ran) and other.over <= ran.looked and self._touched(other, deed)
+            if self._same(other, ran)
+            and other.over <= ran.looked
+            and (self._touched(other, deed) or self._unanswered(other, deed))
         ]
         assert any(other.interrupted for other in left)
         assert ran.options["resume_within"] > 0
@@ -268,6 +270,12 @@ class Model:
         device = ran.device(str(deed.machine.dns_name))
         followed = device and device.action and device.action.id == deed.id and str(device.request) in _FOLLOWED
         return deed.made_by == ran.label or bool(followed)
+
+    def _unanswered(self, ran: Ran, deed: Deed) -> bool:
+        """Whether it was killed before it knew what came of its request: comment and time are all that tells then."""
+        device = ran.device(str(deed.machine.dns_name))
+        unknown = ran.killed and (device is None or device.action is None)
+        return bool(unknown) and deed.comment == ran.comment and deed.created >= ran.began - 300
 
     def _deeds_of(self, ran: Ran, name: str, made: Deed) -> list[Deed]:
         """What it had to do with on that device before another action was made."""

@@ -473,7 +473,7 @@ _BAD: list[tuple[str, dict[str, Any], str]] = [
         "dest below a file",
         {"dest": "{tmp}/file/below"},
         "The evidence folder {tmp}/file/below cannot be written: Not a directory. Check that dest is a folder, its owner "
-        "and permissions, and whether the file system is mounted read-only.",
+        "and permissions, and the file system it is on.",
     ),
 ]
 

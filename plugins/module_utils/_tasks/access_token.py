@@ -12,6 +12,7 @@ from functools import partial
 from ansible_collections.secops.defender.plugins.module_utils._service import sources
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
+from ansible_collections.secops.defender.plugins.module_utils._service.tenant import check_tenant
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims, check_claims
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import texts
@@ -70,9 +71,11 @@ def work(options: Options, context: Context) -> Result:
         )
         token.append(connection.tokens.get())
         claims = Claims.of(token[0])
-        facts.update(_facts(claims, context.clock.wall()))
+        now = connection.http.now()
+        facts.update(_facts(claims, now))
         _check_readable(claims)
-        check_claims(claims, connection.where, (), context.clock.wall(), 0.0)
+        check_tenant(claims, options.settings.tenant, connection.where, connection.http)
+        check_claims(claims, connection.where, (), now, 0.0)
         _check_permissions(claims, options.required_permissions)
         return {"msg": _sentence(claims)}
 

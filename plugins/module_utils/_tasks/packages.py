@@ -71,4 +71,6 @@ def _tell_what_would_happen(work: Work) -> None:
         machine = each.resolved.machine
         if machine:
             would = row["error"]["message"] if row["error"] else str(row["request"]).replace("_", " ")
-            work.context.reporter.say(f"{row['machine']}: {machine.described}; {would}")
+            name = "" if machine.label.lower() == row["machine"].lower() else f"{machine.label}, "
+            note = f" {each.resolved.note}" if each.resolved.note else ""
+            work.context.reporter.say(f"{row['machine']}: {name}{machine.id}, {machine.condition}; {would}{note}")

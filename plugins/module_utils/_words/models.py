@@ -125,12 +125,6 @@ class Machine:
         )
 
     @property
-    def described(self) -> str:
-        """What a person needs to tell whether it is the right device."""
-        seen = f"last seen {self.last_seen}" if self.last_seen else "never seen"
-        return f"{self.label} ({self.id}), {self.health_status or 'health unknown'}, {seen}"
-
-    @property
     def label(self) -> str:
         """How the device is named to a person."""
         return self.dns_name or self.id

@@ -92,7 +92,8 @@ options:
     default: false
   export:
     description:
-      - Write the hits beside the evidence, as JSON lines, as CSV, and as JSON lines for Timesketch (dated hits only).
+      - Write the hits into a new folder beside the (first) evidence folder, as C(hits.jsonl), C(hits.csv) and C(timesketch.jsonl), which
+        has the dated hits only. Only hits that are listed are written; see O(max_hits).
     type: bool
     default: false
 seealso:

@@ -14,7 +14,6 @@ import argparse
 import io
 import json
 import struct
-import sys
 import typing as t
 import zipfile
 import zlib
@@ -389,13 +388,14 @@ def zipped(files: t.Mapping[str, bytes]) -> bytes:
 def main() -> None:
     """Writes packages for C(package_file) of a device: a JSON list of path, name, layout, and plants (path, text, codec)."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("wanted", help="the JSON text, or - for standard input")
-    given = parser.parse_args().wanted
-    for each in json.loads(sys.stdin.read() if given == "-" else given):
+    parser.add_argument("wanted", type=Path, help="the JSON file")
+    parser.add_argument("below", type=Path, help="the folder of relative paths")
+    given = parser.parse_args()
+    for each in json.loads(given.wanted.read_text(encoding="utf-8")):
         files = LAYOUTS[each.get("layout", "seen")](each["name"])
         for plant in each.get("plants", ()):
             files = planted(files, **plant)
-        Path(each["path"]).write_bytes(zipped(files))
+        (given.below / each["path"]).write_bytes(zipped(files))
 
 
 if __name__ == "__main__":

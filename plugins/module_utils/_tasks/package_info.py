@@ -140,7 +140,7 @@ def _row(package: Package, outcome: _Read | BaseException) -> Result:
             ),
         )
     facts = outcome.facts
-    names = sorted(map(printable, facts.computer_names), key=str.lower)
+    names = sorted(map(printable, facts.computer_names), key=lambda name: (name.lower(), name))
     return {
         **_unread(package, outcome.digest, None),
         "verified": package.sha256 is not None,

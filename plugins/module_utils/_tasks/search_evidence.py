@@ -302,17 +302,20 @@ class _Search:
     def _export(self, result: Result) -> None:
         if not self.options.export or self.context.check_mode:
             return
-        folders = {package.folder or package.path.parent: None for package in self.chosen.packages}
-        for folder in folders:
-            try:
-                result["exported"] += export.write(folder, result, self.context.clock.wall())
-            except OSError as failure:
-                error = EvidenceError(
-                    f"The findings could not be written to {folder}: {failure.strerror}.",
-                    advice="Free space, or make the folder writable; the findings are in this result.",
-                    code="ExportFailed",
-                )
-                result.update(failed=True, error=error.as_result(), msg=f"{result['msg']} {error}")
+        # One export of all, beside the first folder.
+        package = next(iter(self.chosen.packages), None)
+        if package is None:
+            return
+        folder = package.folder or package.path.parent
+        try:
+            result["exported"] = export.write(folder, result, self.context.clock.wall())
+        except OSError as failure:
+            error = EvidenceError(
+                f"The findings could not be written beside {folder}: {failure.strerror}.",
+                advice="Free space, or make the folder above it writable; the findings are in this result.",
+                code="ExportFailed",
+            )
+            result.update(failed=True, error=error.as_result(), msg=f"{result['msg']} {error}")
 
 
 def _take(findings: Findings, package: Package, outcome: _One | BaseException) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The findings as files beside the evidence: JSON lines, CSV, and what Timesketch takes."""
+"""The findings as files beside the evidence folder: JSON lines, CSV, and what Timesketch takes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write(folder: Path, result: t.Mapping[str, t.Any], now: float) -> list[str]:
-    """Writes the files, never over another one; returns their paths. now: seconds since 1970. Raises OSError."""
+    """Writes the files into a new folder beside the evidence; returns their paths. now: seconds since 1970. Raises OSError.
+
+    Within the evidence folder they would be files that nobody has recorded.
+    """
     moment = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    beside = folder.with_name(f"{folder.name}-search-{moment}-{os.urandom(4).hex()}")
+    beside.mkdir(mode=0o700)
     hits = result["hits"]
-    name = f"search-{moment}-{os.urandom(4).hex()}"
     files = {
-        f"{name}-hits.jsonl": _lines(hits),
-        f"{name}-hits.csv": _table(hits),
-        f"{name}-timesketch.jsonl": _lines(filter(None, map(_dated, hits))),
+        "hits.jsonl": _lines(hits),
+        "hits.csv": _table(hits),
+        "timesketch.jsonl": _lines(filter(None, map(_dated, hits))),
     }
-    return [_write(folder / each, content) for each, content in files.items()]
+    return [_write(beside / name, content) for name, content in files.items()]
 
 
 def _write(path: Path, content: str) -> str:

@@ -63,7 +63,7 @@ def work(options: Options, context: Context) -> Result:
         return {**_failed(failure), "node": context.node}
     rows = _rows(options, chosen, context)
     for package, why in chosen.unread:
-        rows.append(_unread(package, None, EvidenceError(f"{package.path} was not read: {why}.", code=_NOT_RECORDED)))
+        rows.append(_unread(package, None, EvidenceError(f"{package.path} was not read: {why}.", code="NotRecorded")))
     for row in rows:
         _warn_of_strangers(row, context)
     unread = [row for row in rows if row["error"]]

@@ -19,8 +19,12 @@ _NAME = re.compile(r"^(?=.{1,253}$)[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^
 _LINES = 12
 
 # What tools write in place of what they were asked for. reg.exe begins with the word for error in the host's language.
+_WORDS_FOR_ERROR = (
+    "error fehler erreur errore fout erro fel fejl virhe feil hiba chyba b\u0142\u0105d eroare hata \u043e\u0448\u0438\u0431\u043a\u0430 "
+    "\u30a8\u30e9\u30fc \u9519\u8bef \u932f\u8aa4 \uc624\ub958"
+)
 _ERROR = re.compile(
-    r"^\s*(?:error|fehler|erreur|errore|fout|erro|fel|fejl|virhe|feil|hiba|chyba|b\u0142\u0105d|eroare|hata|\u043e\u0448\u0438\u0431\u043a\u0430|\u30a8\u30e9\u30fc|\u9519\u8bef|\u932f\u8aa4|\uc624\ub958)\s*[:\uff1a]"
+    rf"^\s*(?:{'|'.join(_WORDS_FOR_ERROR.split())})\s*[:\uff1a]"
     r"|\b(?:access is denied|zugriff verweigert|acc\u00e8s refus\u00e9|acceso denegado|accesso negato)\b"
     r"|\bthe system (?:cannot|was unable to) (?:find|open|read)\b|\bis not recognized as\b|\bno such file or directory\b"
     r"|\bpermission denied\b|\bcommand not found\b|fullyqualifiederrorid|\b0x8[0-9a-f]{7}\b",

@@ -240,7 +240,8 @@ class _Search:
         logs = Logs()
         for package in self.chosen.packages:
             logs.of(package)
-        ready = {ports: plans.make(self.given.indicators, self.allow, dotted_ports=ports) for ports in (False, True)}
+        ported = plans.make(self.given.indicators, self.allow, dotted_ports=True)
+        ready = {True: ported, False: plans.make(self.given.indicators, self.allow, beside=ported)}
         number = workers.processes()
         many = min(number, len(self.chosen.packages)) > 1
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import finders
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import (
@@ -56,7 +56,6 @@ class Plan:
     find: finders.Finder
     longest: int
     reach: int
-    _others: dict[bool, Plan] = field(default_factory=dict)
 
 
 def make(
@@ -66,8 +65,9 @@ def make(
     dotted_ports: bool = False,
     base64: bool = True,
     together: bool = True,
+    beside: Plan | None = None,
 ) -> Plan:
-    """together: with ahocorasick-rs, if it is there. dotted_ports: see borders."""
+    """together: with ahocorasick-rs, if it is there. dotted_ports: see borders. beside: a plan whose needles may be the same."""
     numbers: dict[tuple[bytes, str], int] = {}
     forms: list[list[tuple[int, Form]]] = []
     for index, indicator in enumerate(indicators):
@@ -77,7 +77,11 @@ def make(
                 forms.append([])
             forms[number].append((index, form))
     needles = list(numbers)
-    found = finders.together([needle for needle, _codec in needles]) if together and needles else None
+    found = None
+    if beside is not None and beside.needles == needles:
+        found = beside.find
+    elif together and needles:
+        found = finders.together([needle for needle, _codec in needles])
     return Plan(
         list(indicators),
         Allowed(allow),

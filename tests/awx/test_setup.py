@@ -226,7 +226,7 @@ def test_an_administrator_of_the_organization_needs_the_types_to_be_there(
     setup.user = "orga"
     try:
         # AWX refuses such a user a change of the types, and the role asks for none.
-        ran = setup.run("--tags", "awx_setup_foundation")
+        ran = setup.run("--tags", "awx_setup_foundation", "-e", "awx_setup_create_credential_types=false")
     finally:
         setup.user = awx.username
     assert ran.code == 0 and ran.recap["changed"] == 0, ran.output

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: defender_package_info
 short_description: Tell what is in investigation packages
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - secops.defender contributors (@secops-defender)
 description:

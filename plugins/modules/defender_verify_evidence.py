@@ -123,7 +123,6 @@ findings:
         - V(broken_chain) - lines of the log were removed, added, replaced or put in another order, or O(custody_head) is not in it.
         - V(torn) - the log's last line is cut short, as a crash leaves it. The next run in the folder repairs that.
         - V(unfinished) - a run, a request or a download has not come to its end.
-        - V(without_package) - a device was asked for and failed, and nobody has collected from it since.
         - V(duplicate) - a package has the bytes of another action's package.
       returned: always
       type: str
@@ -221,6 +220,44 @@ summary:
       returned: always
       type: int
       sample: 0
+without_package:
+  description:
+    - Devices that were asked for and failed, and that nobody has collected from since. They are no findings, since what is there
+      may be as it was written; RV(msg) names them.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    machine_id:
+      description: Its device ID.
+      returned: always
+      type: str
+      sample: 1e5bc9d7e413ddd7902c2932e418702b84d0cc07
+    computer_dns_name:
+      description: Its DNS name as the service knew it.
+      returned: always
+      type: str
+      sample: old.contoso.com
+    comment:
+      description: Why its package was to be collected.
+      returned: always
+      type: str
+      sample: Incident 4711
+    asked:
+      description: When it was asked for, ISO 8601 UTC.
+      returned: always
+      type: str
+      sample: '2026-11-23T10:15:00Z'
+    code:
+      description: The code of its failure.
+      returned: always
+      type: str
+      sample: OsPlatformNotSupported
+    message:
+      description: What failed.
+      returned: always
+      type: str
+      sample: OS Platform Windows8 isn't supported for this action.
 interrupted:
   description: Runs that have no end and runs that gave up. They stay here for ever; what of them is still open is a finding.
   returned: always

@@ -28,14 +28,13 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.presence
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, printable
 
 # Kinds of findings.
-ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, WITHOUT_PACKAGE, DUPLICATE = (
+ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, DUPLICATE = (
     "altered",
     "missing",
     "not_recorded",
     "broken_chain",
     "torn",
     "unfinished",
-    "without_package",
     "duplicate",
 )
 
@@ -60,11 +59,6 @@ _ADVICE = (
         "If nothing is running in this folder, run the interrupted task again with the same dest: it finishes what was begun "
         "and says so in the log. A .part file that nobody needs any more may be removed.",
     ),
-    (
-        (WITHOUT_PACKAGE,),
-        "What is there is as it was written, but it is not all that was asked for: collect again from the devices that failed, with the "
-        "same comment and dest.",
-    ),
 )
 
 
@@ -87,12 +81,16 @@ class Verdict:
 
     interrupted: runs without an end and runs that gave up, for ever: C(run), C(started), C(state), C(devices) that it was asked for,
     C(open) requests that nobody has finished since. None of that is a finding by itself: what is still open is one.
+    without_package: devices that failed and that nobody has collected from since, with C(machine_id), C(computer_dns_name),
+    C(comment), C(asked), C(code) and C(message). No finding either: what is there is as it was written, and no one can collect
+    from a device that cannot.
     head_compared: whether a head that was noted elsewhere was looked for. tenant: whose folder it is, as the log says.
     """
 
     findings: list[Finding] = field(default_factory=list)
     packages: list[dict[str, t.Any]] = field(default_factory=list)
     interrupted: list[dict[str, t.Any]] = field(default_factory=list)
+    without_package: list[dict[str, t.Any]] = field(default_factory=list)
     events: int = 0
     repaired: int = 0
     head: str | None = None
@@ -277,14 +275,17 @@ class _Verification:
                     f"The package of {_asked(request)} has not come: {_STATES[request.run_state]}.",
                     request.since,
                 )
-        for request in self._history.without_package():
-            why = f": {request.message}" if request.message else "."
-            self._verdict.find(
-                WITHOUT_PACKAGE,
-                events.LOG_NAME,
-                f"The package of {_asked(request)} was not got, {request.failed}{why}",
-                request.since,
-            )
+        self._verdict.without_package = [
+            {
+                "machine_id": request.machine_id,
+                "computer_dns_name": request.name,
+                "comment": request.comment,
+                "asked": request.since,
+                "code": request.failed,
+                "message": printable(request.message or ""),
+            }
+            for request in self._history.without_package()
+        ]
 
     # ---- files that the log tells of ----
 

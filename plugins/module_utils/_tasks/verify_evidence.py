@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Verdict
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
@@ -72,6 +72,7 @@ def work(options: Options, context: Context) -> Result:
         "findings": found,
         "packages": verdict.packages,
         "interrupted": verdict.interrupted,
+        "without_package": verdict.without_package,
         "tenant": verdict.tenant,
         "summary": {
             "packages": len(verdict.packages),
@@ -97,6 +98,7 @@ def _failed(error: DefenderError) -> Result:
         "findings": [],
         "packages": [],
         "interrupted": [],
+        "without_package": [],
         "tenant": None,
         "summary": dict.fromkeys(("packages", "verified", "findings", "events", "repaired"), 0),
         "head": None,
@@ -120,14 +122,17 @@ class _Pace:
 
 
 def _sentence(options: Options, verdict: Verdict, node: str) -> str:
-    where = f"{options.path} on {node}"
+    where, without = f"{options.path} on {node}", _without_package(verdict)
     packages, events = count(len(verdict.packages), "package"), count(verdict.events, "event")
     if verdict.findings:
         told = "".join(f" {_told(finding)}" for finding in verdict.findings[:_TOLD])
         more = f" And {len(verdict.findings) - _TOLD} more." if len(verdict.findings) > _TOLD else ""
-        return f"{where}: {count(len(verdict.findings), 'finding')} in {packages} and {events}.{told}{more} {verdict.advice}"
+        return f"{where}: {count(len(verdict.findings), 'finding')} in {packages} and {events}.{told}{more}{without} {verdict.advice}"
     if not verdict.verified:
-        return f"{where}: the custody log of {events} is as it was written, but there is no package, so nothing is verified."
+        return (
+            f"{where}: the custody log of {events} is as it was written, but there is no package, so nothing is verified."
+            f"{without}"
+        )
     head = (
         "The head that was given is in the log."
         if options.custody_head
@@ -140,8 +145,19 @@ def _sentence(options: Options, verdict: Verdict, node: str) -> str:
         f" {count(runs, 'run')} {'was' if runs == 1 else 'were'} interrupted; nothing of it is open." if runs else ""
     )
     return (
-        f"{where}: {packages} and the custody log of {events} are as they were written. {head}{repaired}{interrupted}"
+        f"{where}: {packages} and the custody log of {events} are as they were written.{without} {head}{repaired}"
+        f"{interrupted}"
     )
+
+
+def _without_package(verdict: Verdict) -> str:
+    """Who was asked for and has no package: verified is only what is there."""
+    if not verdict.without_package:
+        return ""
+    names = listed(
+        f"{each['computer_dns_name'] or each['machine_id']} ({each['code']})" for each in verdict.without_package
+    )
+    return f" {count(len(verdict.without_package), 'request')} ended without a package: {names}."
 
 
 def _told(finding: verify.Finding) -> str:

@@ -475,7 +475,9 @@ class WorldApi:
         self.world = world
         self.pool = pool
         self.run = run
-        self.session = SimpleNamespace(clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0)
+        self.session = SimpleNamespace(
+            clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0
+        )
 
     def scrub(self, text: str) -> str:
         return text.replace("s3cr3t", "********")

@@ -772,7 +772,7 @@ def test_g3_a_request_that_a_later_one_has_overtaken_is_told_and_no_finding(fold
         assert [each.overtaken for each in opened.custody.history.open_requests()] == [True]
 
 
-def test_f1_a_device_that_failed_is_a_finding_until_its_package_comes(folder: Path) -> None:
+def test_f1_a_device_that_failed_is_named_until_its_package_comes(folder: Path) -> None:
     with Folder(str(folder), VirtualClock()) as opened:
         opened.custody.begin(TENANT, asked_by={}, devices=1)
         begun(opened, MACHINES[0], action_of(MACHINES[0], 7), "Alert 4712")
@@ -781,11 +781,12 @@ def test_f1_a_device_that_failed_is_a_finding_until_its_package_comes(folder: Pa
         )
         opened.custody.append("run_ended")
     verdict = verify(folder)
-    assert [each.kind for each in verdict.findings] == [_verify.WITHOUT_PACKAGE] and not verdict.verified
-    assert "TimeOut: It was not taken up." in verdict.findings[0].message
-    assert "collect again from the devices that failed" in verdict.advice
+    assert verdict.findings == []
+    assert [(each["code"], each["message"]) for each in verdict.without_package] == [
+        ("TimeOut", "It was not taken up.\ufffd[2J")
+    ]
     collect(folder, MACHINES[0], number=9, comment="Alert 4712 ")
-    assert verify(folder).findings == []
+    assert verify(folder).without_package == []
 
 
 def test_f1_nothing_is_never_verified(tmp_path: Path) -> None:

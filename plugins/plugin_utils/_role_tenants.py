@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.tenant import tenant_of_domain
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
 

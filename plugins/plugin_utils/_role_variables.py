@@ -75,10 +75,13 @@ COLLECT = Entry("defender_collect_package", _COLLECT, CollectOptions.of, KNOWN)
 FETCH = Entry("defender_fetch_package", _FETCH, FetchOptions.of, tuple(dict.fromkeys((*_FETCH, *KNOWN))))
 ENTRIES = {"collect": COLLECT, "fetch": FETCH}
 
+
+class _NeverRaised(Exception):
+    """In the place of one that an older ansible-core does not have."""
+
+
 # A variable that is "{{ something | default(omit) }}" is unset; ansible-core has an exception for it from 2.19 on.
-_OMITTED: tuple[type[Exception], ...] = tuple(
-    kind for kind in (getattr(ansible_errors, "AnsibleValueOmittedError", None),) if kind
-)
+_OMITTED: type[Exception] = getattr(ansible_errors, "AnsibleValueOmittedError", _NeverRaised)
 
 
 @dataclass(frozen=True)

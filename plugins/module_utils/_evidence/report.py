@@ -88,8 +88,7 @@ def _is_whole(home: Dir, name: str, sha256: str) -> bool:
 
 def _store(folder: Folder, name: str, data: bytes) -> str:
     """On the disk under a name of its own, in the log, and only then under its final name."""
-    home, part = folder.custody.dir, f"{name}.part"
-    assert home is not None
+    home, part = t.cast("Dir", folder.custody.dir), f"{name}.part"
     try:
         if home.stat(part):
             home.unlink(part)

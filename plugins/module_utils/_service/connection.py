@@ -12,7 +12,6 @@ from pathlib import Path
 from ansible_collections.secops.defender.plugins.module_utils._service import sources
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import (
     Budget,
     default_folder,
@@ -28,6 +27,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     Tokens,
     check_claims,
 )
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost
 from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import (
+from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, Slot
+from ansible_collections.secops.defender.plugins.module_utils._service.token import Tokens
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import (
     FIRST_PAUSE,
     RETRIES,
     Http,
@@ -23,8 +25,6 @@ from ansible_collections.secops.defender.plugins.module_utils._service.http impo
     json_of,
     retry_after,
 )
-from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, Slot
-from ansible_collections.secops.defender.plugins.module_utils._service.token import Tokens
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     NetworkError,

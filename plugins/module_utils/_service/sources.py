@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints, place
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in import (
     access_token,
@@ -21,6 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.sign_in i
     username_password,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims, Fetch, Tokens
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 

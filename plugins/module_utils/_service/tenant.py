@@ -9,8 +9,8 @@ import re
 from urllib.parse import quote
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http, json_of
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http, json_of
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import AuthError
 
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

@@ -25,6 +25,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device
+    from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
+    from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
     from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Work
 
 # Descriptors that an open folder holds, and what the rest of the process needs beside them.
@@ -82,8 +84,7 @@ def require_tenant(folders: t.Mapping[str, Folder], service: Result) -> None:
 
 def run(work: Work, service: Result) -> None:
     """The fleet's run, with its beginning and its end in every folder's log, and a report in each where one is wanted."""
-    fleet = work.fleet
-    assert fleet is not None and work.api is not None
+    fleet, api = t.cast("Fleet", work.fleet), t.cast("Api", work.api)
     for folder in work.folders.values():
         report.complete(folder)
         devices = [device for device in fleet.devices if device.folder is folder]
@@ -91,7 +92,7 @@ def run(work: Work, service: Result) -> None:
         begun = {"task": work.context.task} if work.context.task else {}
         folder.custody.begin(
             tenant=service["tenant"],
-            skew=work.api.session.skew,
+            skew=api.session.skew,
             asked_by=folder.custody.asked_by,
             comment=comments.pop() if len(comments) == 1 else None,
             devices=len(devices),
@@ -148,8 +149,8 @@ def _tell(work: Work, dest: str, folder: Folder, service: Result) -> None:
 
 def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:
     """What the report tells, after the work and before its end is in the log."""
-    assert work.api is not None
-    budget, clock = work.api.session.budget, work.context.clock
+    api = t.cast("Api", work.api)
+    budget, clock = api.session.budget, work.context.clock
     outcome = work.outcome()
     rows = work.rows(dest)
     for row, device in zip(rows, work.devices(dest), strict=True):
@@ -172,7 +173,7 @@ def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:
                 "calls": calls,
                 "limits": [f"{limit.calls:,} in {limit.seconds:,g} s" for limit in budget.limits(endpoint)],
             }
-            for endpoint, calls in sorted(work.api.session.calls_by_endpoint.items())
+            for endpoint, calls in sorted(api.session.calls_by_endpoint.items())
         ],
         "devices": rows,
     }

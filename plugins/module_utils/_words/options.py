@@ -85,7 +85,7 @@ class Given:
         value = self.values[name]
         number = float(value) if isinstance(value, (int, float)) else seconds(self._called(name), value)
         if not 0 < number <= _LONGEST:
-            limit = "above zero" if not number > 0 else "that a clock can count to"
+            limit = "that a clock can count to" if number > 0 else "above zero"
             raise OptionsError(
                 f"{self._called(name)} is {value}.", advice=f"Give a number {limit}. Nothing was started."
             )

@@ -115,6 +115,10 @@ def _read_line(where: str, line: str, given: Given) -> None:
         given.take(where, cells[0], cells[1] or None, ", ".join(cells[2:]) or None)
 
 
+def _cell(row: list[str], at: int) -> str:
+    return row[at].strip() if 0 <= at < len(row) else ""
+
+
 def _read_table(text: str, header: list[str], separator: str, given: Given) -> None:
     value, kind, note = (
         next((header.index(name) for name in names if name in header), -1) for names in (_VALUE, _TYPE, _NOTE)
@@ -128,8 +132,7 @@ def _read_table(text: str, header: list[str], separator: str, given: Given) -> N
             if not seen:
                 seen = True
                 continue
-            where, cell = f"line {rows.line_num}", lambda at, row=row: row[at].strip() if 0 <= at < len(row) else ""
-            given.take(where, cell(value), cell(kind) or None, cell(note) or None)
+            given.take(f"line {rows.line_num}", _cell(row, value), _cell(row, kind) or None, _cell(row, note) or None)
     except csv.Error as failure:
         given.refuse(f"line {rows.line_num}", "", f"it is no CSV: {failure}")
 

@@ -12,7 +12,7 @@ import typing as t
 import unicodedata
 from dataclasses import dataclass
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: t.TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 class Type(str, enum.Enum):
@@ -134,10 +134,10 @@ def parse(value: str, type_word: str | None = None, note: str | None = None) -> 
 
 
 def _pair(value: str, types: tuple[Type, Type | None], word: str, note: str | None) -> list[Indicator]:
-    first, bar, second = value.partition("|")
-    if not bar:
-        first, bar, second = value.rpartition(":")
-    if not bar:
+    first, middle, second = value.partition("|")
+    if not middle:
+        first, middle, second = value.rpartition(":")
+    if not middle:
         raise Refused(f"a value of the type {word} has a | in its middle")
     return [_typed(part, kind, note) for part, kind in zip((first, second), types, strict=True) if kind is not None]
 

@@ -18,7 +18,11 @@ from dataclasses import dataclass
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.encodings import CODE_PAGES
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import borders
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.borders import Judge
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Indicator, Type
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import (
+    Indicator,
+    Network,
+    Type,
+)
 
 WIDE = "utf-16-le"
 NARROW = "utf-8"
@@ -91,9 +95,9 @@ def _file_name(indicator: Indicator, _ports: bool) -> _Spelled:
 
 
 def _ip(indicator: Indicator, ports: bool) -> _Spelled:
-    assert indicator.network is not None
-    judge = borders.address(indicator.network, ports)
-    address = indicator.network.network_address
+    network = t.cast(Network, indicator.network)
+    judge = borders.address(network, ports)
+    address = network.network_address
     if isinstance(address, ipaddress.IPv4Address):
         texts = [str(address)]
         high, low = divmod(int(address), 1 << 16)
@@ -125,8 +129,7 @@ def _padded(group: int) -> list[str]:
 
 
 def _ip_range(indicator: Indicator, ports: bool) -> _Spelled:
-    network = indicator.network
-    assert network is not None
+    network = t.cast(Network, indicator.network)
     judge = borders.address(network, ports)
     if isinstance(network, ipaddress.IPv4Network):
         texts = _begun_4(network)

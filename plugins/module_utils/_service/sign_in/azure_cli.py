@@ -12,9 +12,9 @@ import typing as t
 from datetime import datetime
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import AuthError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.confidential_app import fetch_for
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.credential_file import read
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.msal_wire import import_msal
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 

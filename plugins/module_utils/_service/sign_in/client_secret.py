@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.confidential_app import fetch_for
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 

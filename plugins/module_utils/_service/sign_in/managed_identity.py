@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import RETRIES, Http, Reply, retry_after
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.msal_wire import (
     Wire,
@@ -17,6 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.m
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import accepted
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import RETRIES, Http, Reply, retry_after
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost, TlsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 

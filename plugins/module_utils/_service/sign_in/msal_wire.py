@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http, Reply, json_of
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http, Reply, json_of
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import AuthError, MissingLibrary
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 

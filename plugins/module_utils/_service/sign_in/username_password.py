@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.msal_wire import (
     Wire,
@@ -16,6 +15,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.m
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.public_app import open_app
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import accepted
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 

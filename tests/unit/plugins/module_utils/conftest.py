@@ -9,8 +9,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
     StubTokens,

@@ -296,7 +296,6 @@ def test_an_action_with_an_unknown_status_word_is_for_the_service_to_decide(worl
     world.deeds[next(iter(world.deeds))].end = "Expired"
     world.act("busy", age=600.0, collect=900.0, between="WaitingForApproval")
     begun = run(world, ["done", "busy"], wait=True)
-    assert [device.request for device in begun.devices] == ["already_running", "already_running"] or True
     assert world.subjects("collect")[:2] == ["done", "busy"]
     assert begun["busy"].request == "already_running" and begun["busy"].action.status == "Succeeded"
 

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 import requests
 
-from ansible_collections.secops.defender.plugins.module_utils._service import http as _http
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http, retry_after
+from ansible_collections.secops.defender.plugins.module_utils._service import wire as _http
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Limit
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Tokens
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http, retry_after
 from ansible_collections.secops.defender.plugins.module_utils._service.wire_failures import explained
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,

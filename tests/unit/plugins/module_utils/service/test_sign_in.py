@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints
-from ansible_collections.secops.defender.plugins.module_utils._service.http import Http
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, Settings
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import SIGN_IN_ADVICE
 from ansible_collections.secops.defender.plugins.module_utils._service.sources import (
@@ -39,6 +38,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     Tokens,
     check_claims,
 )
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     DefenderError,

@@ -94,7 +94,7 @@ def test_error_texts_in_place_of_artefacts() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Host Name:    PC1", "Hostname:     PC1", "Nom de l’hôte:   PC1", "Имя узла:     PC1", "主机名:  PC1"]
+    "text", ["Host Name:    PC1", "Hostname:     PC1", "Nom de l\u2019hôte:   PC1", "Имя узла:     PC1", "主机名:  PC1"]
 )
 @pytest.mark.parametrize("codec", ["utf-8", "utf-16"])
 def test_a_computers_name_in_any_language(text: str, codec: str) -> None:

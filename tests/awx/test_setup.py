@@ -186,7 +186,7 @@ def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, s
             "knows no variable collect_package_regoin. Did you mean collect_package_region?",
         ),
         ({"awx_setup_inventory_source_vars": {"DEFENDER_REGIO": "uk"}}, "Did you mean DEFENDER_REGION?"),
-        ({"awx_setup_slices": "many"}, "argument 'awx_setup_slices'"),
+        ({"awx_setup_slices": "many"}, "awx_setup_slices"),
         ({"awx_setup_organization": "Security"}, "The organization Security does not exist: create it, or set"),
         (
             {"awx_setup_credential_kind": "existing", "awx_setup_credential_name": "Azure, security tooling"},

@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
-from ansible_collections.secops.defender.plugins.module_utils._service import wire as _http
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
+from ansible_collections.secops.defender.plugins.module_utils._service import wire as _http
 from ansible_collections.secops.defender.plugins.module_utils._words import clock as _clock
 
 

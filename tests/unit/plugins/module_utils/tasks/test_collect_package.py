@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
-from ansible_collections.secops.defender.plugins.module_utils._service import wire as _http
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
+from ansible_collections.secops.defender.plugins.module_utils._service import wire as _http
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims
 from ansible_collections.secops.defender.plugins.module_utils._tasks import packages as _packages
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK

@@ -279,7 +279,7 @@ _OWNER = "Check that dest is a folder, its owner and permissions."
 
 @dataclass(frozen=True)
 class _Said:
-    """What an error number means here, what to do, and the code."""
+    """What an error number means here, if the system's own word for it is not enough; what to do, and the code."""
 
     what: str
     advice: str
@@ -287,10 +287,10 @@ class _Said:
 
 
 _SAID = {
-    errno.ENOSPC: _Said("there is no space left", _FULL, code="DiskFull"),
+    errno.ENOSPC: _Said("", _FULL, code="DiskFull"),
     errno.EDQUOT: _Said("the disk quota of this user is used up", _FULL, code="DiskFull"),
     errno.EFBIG: _Said(
-        "a file would be larger than is allowed",
+        "",
         "Raise the limit (ulimit -f), or use another file system.",
         code="DestNotWritable",
     ),
@@ -324,10 +324,8 @@ _SAID = {
         "Give a dest with a shorter path, or one on another file system.",
         code="DestNotWritable",
     ),
-    errno.EACCES: _Said("permission denied", _OWNER, code="DestNotWritable"),
-    errno.EPERM: _Said(
-        "the operation is not permitted", _OWNER + " A file may be immutable (lsattr).", code="DestNotWritable"
-    ),
+    errno.EACCES: _Said("", _OWNER, code="DestNotWritable"),
+    errno.EPERM: _Said("", _OWNER + " A file may be immutable (lsattr).", code="DestNotWritable"),
     errno.EMFILE: _Said(
         "too many files are open",
         "Raise the limit (ulimit -n), or use fewer folders at once.",
@@ -344,12 +342,12 @@ def unwritable(path: Path, failure: OSError) -> EvidenceError:
     if isinstance(failure, NotOrdinary):
         return not_ordinary(failure)
     said = _SAID.get(failure.errno or 0) or _Said(
-        failure.strerror or str(failure) or type(failure).__name__,
-        f"{_OWNER[:-1]}, and the file system it is on.",
-        code="DestNotWritable",
+        "", f"{_OWNER[:-1]}, and the file system it is on.", code="DestNotWritable"
     )
+    reason = failure.strerror or str(failure) or type(failure).__name__
+    why = f"{reason}: {said.what}" if said.what else reason
     return EvidenceError(
-        f"The evidence folder {path.parent} cannot be written: {said.what}.", advice=said.advice, code=said.code
+        f"The evidence folder {path.parent} cannot be written: {why}.", advice=said.advice, code=said.code
     )
 
 

@@ -310,7 +310,7 @@ def test_a_full_disk_in_the_middle_of_a_line_leaves_a_valid_log(
         with pytest.raises(EvidenceError) as caught:
             custody.append("start_requested")
     assert caught.value.code == "DiskFull"
-    assert caught.value.message == f"The evidence folder {tmp_path} cannot be written: there is no space left."
+    assert caught.value.message == f"The evidence folder {tmp_path} cannot be written: No space left on device."
     assert len(_check_chain(tmp_path)) == 1
     custody.append("run_ended")
     assert [entry["event"] for entry in _check_chain(tmp_path)] == ["run_started", "run_ended"]
@@ -387,7 +387,7 @@ def test_a_log_that_cannot_be_opened_says_so(
     with pytest.raises(EvidenceError) as caught:
         Custody(tmp_path, clock)
     assert caught.value.code == "DestNotWritable"
-    assert {errno.EACCES: "permission denied", errno.EROFS: "mounted read-only"}[number] in caught.value.message
+    assert {errno.EACCES: "Permission denied", errno.EROFS: "mounted read-only"}[number] in caught.value.message
 
 
 # ---- read_only ----

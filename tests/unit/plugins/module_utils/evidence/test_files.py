@@ -300,14 +300,14 @@ def test_e9_a_file_system_without_locks_is_said_and_worked_with(
 
 
 SAID = {
-    errno.ENOSPC: ("no space left", "DiskFull", "Free space"),
+    errno.ENOSPC: ("No space left on device", "DiskFull", "Free space"),
     errno.EDQUOT: ("quota of this user", "DiskFull", "Free space"),
     errno.EROFS: ("mounted read-only", "DestNotWritable", "Mount it writable"),
     errno.EIO: ("input/output error", "DestNotWritable", "do not use this disk"),
     errno.ESTALE: ("stale file handle", "DestNotWritable", "Mount the share again"),
     errno.ETXTBSY: ("in use by another program", "DestNotWritable", "scanner"),
     errno.ENAMETOOLONG: ("a name is too long", "DestNotWritable", "shorter path"),
-    errno.EACCES: ("permission denied", "DestNotWritable", "owner and permissions"),
+    errno.EACCES: ("Permission denied", "DestNotWritable", "owner and permissions"),
     errno.EMFILE: ("too many files are open", "TooManyFiles", "ulimit -n"),
 }
 CALLS = [

@@ -885,7 +885,7 @@ def test_read_only_says_that_dest_cannot_be_written(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(EvidenceError) as caught:
         Folder(str(tmp_path / "evidence"), VirtualClock(), read_only=True)
-    assert caught.value.message.endswith("permission denied.")
+    assert caught.value.message.endswith("Permission denied.")
 
 
 def test_read_only_completes_nothing(folder: Folder, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

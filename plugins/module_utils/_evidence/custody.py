@@ -244,18 +244,20 @@ class Custody:
         ]
         return not any(map(self._is_alive, others))
 
-    def claim_start(self, machine_id: str, name: str | None, comment: str) -> Claim | None:
+    def claim_start(self, machine_id: str, name: str | None, comment: str, sent: float | None = None) -> Claim | None:
         """Announce that a collection is about to be asked for, unless a living run is at the same request.
 
         Atomic over all runs of the folder. None: C(start_requested) is written, go ahead. Otherwise nothing was written, and this
         is the other run's request: follow its C(action_id), which is None as long as its own reply is out (ask again then). What a
-        living run has merely C(reused), stored or given up is no claim. Raises EvidenceError.
+        living run has merely C(reused), stored or given up is no claim. sent: seconds since 1970 by the service's clock, where it
+        is known. Raises EvidenceError.
         """
         with self._up_to_date():
             claim = self._claim_of_another(machine_id, comment)
             if claim is None:
                 facts = {"machine_id": machine_id, "computer_dns_name": name, "comment": comment}
-                self._write(START_REQUESTED, facts)
+                told = {} if sent is None else {"service_time": iso(sent)}
+                self._write(START_REQUESTED, {**facts, **told})
             return claim
 
     def claim(self, machine_id: str, comment: str) -> Claim | None:

@@ -38,7 +38,7 @@ class RunState(str, enum.Enum):
 class Request:
     """A request for one device's package with one comment, as the log knows it.
 
-    requested: when it was first made, seconds since 1970 by the control node's clock; since: the same as the log says it.
+    requested: when it was first made, seconds since 1970 by the service's clock, where the log tells it; since: by the control node's.
     run: the run that was at it last. word: how that run came to the action: C(started), C(already_running), C(reused),
     C(resumed); None while no action is known. failed: the code of the failure that ended it. known: how many actions were known
     when it was made: those are none of its own. overtaken: a later request for the same device and comment has its package.
@@ -304,7 +304,7 @@ class History:
         key = _key(entry.get("machine_id"), entry.get("comment"))
         request = Request(
             *key,
-            requested=parse_time(entry.get("time")),
+            requested=parse_time(entry.get("service_time")) or parse_time(entry.get("time")),
             run=str(entry.get("run")),
             name=_text(entry.get("computer_dns_name")),
             since=str(entry.get("time")),

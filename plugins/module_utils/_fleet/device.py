@@ -94,6 +94,8 @@ class Device:
     wrote: bool = False
     followed: bool = False
     posted: float = 0.0
+    # The same by the service's clock, against which its times are held.
+    sent: float = 0.0
     # Another run of the folder is at the same request; since when this one waits for it, monotonic.
     claimed: bool = False
     claimed_since: float | None = None

@@ -209,7 +209,7 @@ def look(api: Api, devices: t.Sequence[Device], pace: Pace, all_ages: bool = Fal
     all_ages: look for running collections however old they are (check mode). A run need not: the service refuses to start
     a second one, and then it is looked for. Raises what the calls raise: nothing has been started then.
     """
-    now = api.session.clock.wall()
+    now = api.session.now()
     # An action may be older than its package, by as long as a device was offline.
     reuse = max((device.wish.reuse_within for device in devices), default=0.0)
     since = None if all_ages else now - LOOK_BACK - reuse
@@ -267,7 +267,7 @@ def look_for_packages(
     max_age: seconds that a package may be old; 0 for any age. newest_only: none that a newer collection was asked for
     after. Raises what the list call raises.
     """
-    now = api.session.clock.wall()
+    now = api.session.now()
     since = now - max_age if max_age else 0.0
     by_machine: dict[str, list[Action]] = {}
     if any(device.action is None for device in devices):

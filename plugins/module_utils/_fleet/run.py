@@ -169,6 +169,7 @@ class Fleet:
                 self.api.session.budget.give_back(slot)
                 return 0.0
             device.posted = device.posted or self.clock.wall()
+            device.sent = device.sent or self.api.session.now()
             device.starts += 1
             self._roll.move(device, Phase.STARTING)
             self._flights.send(
@@ -181,7 +182,9 @@ class Fleet:
         if device.folder is None:
             return True
         try:
-            claim = device.folder.custody.claim_start(device.machine.id, device.machine.dns_name, device.wish.comment)
+            claim = device.folder.custody.claim_start(
+                device.machine.id, device.machine.dns_name, device.wish.comment, self.api.session.now()
+            )
         except EvidenceError as failure:
             self._lose_folder(device.folder, failure)
             return False
@@ -313,7 +316,7 @@ class Fleet:
         since: float | None = None
         if not any(device.refused for device in looking):
             begins = [device.action.created_at for device in self._roll.all(Phase.WAITING) if device.action]
-            since = min(begins + [device.posted - SKEW for device in looking])
+            since = min(begins + [device.sent - SKEW for device in looking])
         self._flights.send(self._poll_landed, self.api.collections, since=since, doing="follow the collections")
         return math.inf
 
@@ -406,11 +409,11 @@ class Fleet:
 
     def _is_own(self, device: Device, action: Action) -> bool:
         comment = (action.comment or "").strip()
-        recent = action.created_at >= device.posted - SKEW
+        recent = action.created_at >= device.sent - SKEW
         return comment == device.wish.comment and recent and action.id not in device.known_actions
 
     def _is_new(self, device: Device, action: Action) -> bool:
-        return action.updated_at >= device.posted - SKEW and action.id not in device.known_actions
+        return action.updated_at >= device.sent - SKEW and action.id not in device.known_actions
 
     def _identified(self, device: Device, request: Request, action: Action) -> None:
         device.request = request
@@ -589,7 +592,7 @@ class Fleet:
         if not isinstance(failure, ServiceError) or device.request not in (Request.REUSED, Request.RESUMED):
             return False
         action = t.cast(Action, device.action)
-        old = self.clock.wall() - action.updated_at > _SETTLED and device.ready_at_once
+        old = self.api.session.now() - action.updated_at > _SETTLED and device.ready_at_once
         # A link that is refused may have been too slow; a second one was not.
         return old and (failure.status in (404, 410) or (failure.code == "LinkRefused" and device.fetches > 1))
 

@@ -156,6 +156,10 @@ class Session:
             advice="Run again; if it stays, something on the way (a proxy, a portal) answers in the service's place.",
         )
 
+    def now(self) -> float:
+        """Seconds since 1970 by the service's clock, as far as its replies have told it."""
+        return self._http.now()
+
     @property
     def skew(self) -> float:
         """By how many seconds this computer's clock is ahead of the service's; 0.0: not known."""

@@ -120,7 +120,7 @@ class Http:
         self._timeout = timeout
         self._ca_path = ca_path
         self._lock = threading.Lock()
-        self._skews: deque[float] = deque(maxlen=_SKEWS)
+        self._offsets: deque[float] = deque(maxlen=_SKEWS)
         # It logs whole URLs where a reply's headers are malformed, and a package link is a secret.
         logging.getLogger("urllib3").propagate = False
         # requests prefers its environment variables to an explicit path; here the explicit path wins.
@@ -211,17 +211,21 @@ class Http:
     def skew(self) -> float:
         """By how many seconds this computer's clock is ahead of the service's, as its replies' C(Date) tells; 0.0: not known."""
         with self._lock:
-            return statistics.median(self._skews) if self._skews else 0.0
+            known = bool(self._offsets)
+        return self.clock.wall() - self.now() if known else 0.0
 
     @property
     def knows_time(self) -> bool:
         """Whether any reply has told the service's time."""
         with self._lock:
-            return bool(self._skews)
+            return bool(self._offsets)
 
     def now(self) -> float:
-        """Seconds since 1970 by the service's clock, as far as it is known."""
-        return self.clock.wall() - self.skew
+        """Seconds since 1970 by the service's clock, as far as it is known: no step of this computer's clock moves it."""
+        with self._lock:
+            if self._offsets:
+                return self.clock.monotonic() + statistics.median(self._offsets)
+        return self.clock.wall()
 
     def _compare_clocks(self, reply: Reply) -> None:
         try:
@@ -230,7 +234,7 @@ class Http:
             return
         with self._lock:
             # It is cut to whole seconds.
-            self._skews.append(self.clock.wall() - (told + 0.5))
+            self._offsets.append(told + 0.5 - self.clock.monotonic())
 
     def _proxies_for(self, host: str) -> dict[str, str]:
         from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]

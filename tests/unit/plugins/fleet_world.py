@@ -476,7 +476,7 @@ class WorldApi:
         self.pool = pool
         self.run = run
         self.session = SimpleNamespace(
-            clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0
+            clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0, now=world.clock.wall
         )
 
     def scrub(self, text: str) -> str:
@@ -623,7 +623,7 @@ class MemoryFolder:
             refresh=History,
             begin=lambda **facts: None,
             append=lambda event, **facts: "",
-            claim_start=lambda machine_id, name, comment: None,
+            claim_start=lambda machine_id, name, comment, sent: None,
         )
 
     def place(self, machine: Machine, action: Action) -> Path:

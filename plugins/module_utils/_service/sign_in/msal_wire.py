@@ -99,7 +99,10 @@ class Wire:
         for name, value in values.items() if isinstance(values, dict) else ():
             if str(name).lower() in names and isinstance(value, (str, bytes)):
                 text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-                self._secrets.add(text, text.partition(" ")[2])
+                self._secrets.add(text)
+                if names is _SENT_IN_HEADERS:
+                    # What follows the scheme's name.
+                    self._secrets.add(text.partition(" ")[2])
 
     def _kept(self, reply: Reply) -> Reply:
         decoded = json_of(reply)

@@ -77,8 +77,11 @@ def service(connection: Connection, settings: Settings) -> Result:
 
 
 def require_tenant(folders: t.Mapping[str, Folder], service: Result) -> None:
-    """Raises EvidenceError for a folder that belongs to another tenant: before anything is started."""
-    for folder in folders.values():
+    """Raises EvidenceError for a folder that belongs to another tenant: before anything is started.
+
+    A token that cannot be read is for the service to refuse first; the log refuses it when the run begins.
+    """
+    for folder in folders.values() if service["tenant"] else ():
         folder.require_tenant(service["tenant"])
 
 

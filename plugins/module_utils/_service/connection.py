@@ -79,8 +79,9 @@ class Connection:
         claims = self.tokens.claims()
         if claims.expires is not None and claims.expires <= self.http.now() and not self.http.knows_time:
             self._ask_the_time()
-        check_tenant(claims, self.settings.tenant, self.where, self.http)
+        # What the token says of itself first: whose tenant it is may have to be asked of the login host.
         check_claims(claims, self.where, required, self.http.now(), 0.0)
+        check_tenant(claims, self.settings.tenant, self.where, self.http)
         self.tenant = claims.tenant or self.settings.tenant
         # What the service counts by; a token that cannot be read leaves what the settings say.
         app = claims.app_id or self.settings.client_id or ""

@@ -74,8 +74,8 @@ def work(options: Options, context: Context) -> Result:
         now = connection.http.now()
         facts.update(_facts(claims, now))
         _check_readable(claims)
-        check_tenant(claims, options.settings.tenant, connection.where, connection.http)
         check_claims(claims, connection.where, (), now, 0.0)
+        check_tenant(claims, options.settings.tenant, connection.where, connection.http)
         _check_permissions(claims, options.required_permissions)
         return {"msg": _sentence(claims)}
 

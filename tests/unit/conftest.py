@@ -6,11 +6,11 @@ from __future__ import annotations
 import pathlib
 import sys
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The simulator serves the integration tests and the demo as well, so it is no part of the unit tests' tree.
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 # A gate must not open or close by chance, nor by the load of the machine.
-settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gate")

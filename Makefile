@@ -33,7 +33,7 @@ TREE := $(COLLECTIONS)/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
-STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity units integration faults-short awx
+STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity demo units integration faults-short awx
 
 .PHONY: help
 help: ### show this list
@@ -112,7 +112,7 @@ galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub chec
 
 .PHONY: demo
 demo: $(RUNTIME)/.ready tree ### see the collection at work against a simulated service
-	@$(WITH_RUNTIME) tests/demo/run
+	@$(WITH_RUNTIME) tests/demo/run $(CACHE)/demo
 
 .PHONY: faults
 faults: $(RUNTIME)/.ready tree ## the whole fault campaign: kill and break collections, count what was lost

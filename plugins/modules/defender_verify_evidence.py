@@ -222,7 +222,7 @@ summary:
       sample: 0
 without_package:
   description:
-    - Devices that were asked for and failed, and that nobody has collected from since. They are no findings, since what is there
+    - Devices that were asked for and failed or were not ready in time, and that nobody has collected from since. They are no findings, since what is there
       may be as it was written; RV(msg) names them.
   returned: always
   type: list

@@ -81,7 +81,7 @@ class Verdict:
 
     interrupted: runs without an end and runs that gave up, for ever: C(run), C(started), C(state), C(devices) that it was asked for,
     C(open) requests that nobody has finished since. None of that is a finding by itself: what is still open is one.
-    without_package: devices that failed and that nobody has collected from since, with C(machine_id), C(computer_dns_name),
+    without_package: devices that failed or were not ready in time, and that nobody has collected from since, with C(machine_id), C(computer_dns_name),
     C(comment), C(asked), C(code) and C(message). No finding either: what is there is as it was written, and no one can collect
     from a device that cannot.
     head_compared: whether a head that was noted elsewhere was looked for. tenant: whose folder it is, as the log says.
@@ -266,26 +266,21 @@ class _Verification:
             )
 
     def _check_requests(self) -> None:
-        """What was asked for and ended without a package, or has not ended."""
-        for request in self._history.open_requests():
-            if not request.overtaken:
+        """What was asked for and ended without a package, or has not ended.
+
+        A run that came to its end has told of every device that was not ready in time; it is named, and nothing is out of order.
+        """
+        left = [request for request in self._history.open_requests() if not request.overtaken]
+        for request in left:
+            if request.run_state is not RunState.ENDED:
                 self._verdict.find(
                     UNFINISHED,
                     events.LOG_NAME,
                     f"The package of {_asked(request)} has not come: {_STATES[request.run_state]}.",
                     request.since,
                 )
-        self._verdict.without_package = [
-            {
-                "machine_id": request.machine_id,
-                "computer_dns_name": request.name,
-                "comment": request.comment,
-                "asked": request.since,
-                "code": request.failed,
-                "message": printable(request.message or ""),
-            }
-            for request in self._history.without_package()
-        ]
+        named = [request for request in left if request.run_state is RunState.ENDED]
+        self._verdict.without_package = [_without(request) for request in [*self._history.without_package(), *named]]
 
     # ---- files that the log tells of ----
 
@@ -420,10 +415,22 @@ class _Verification:
 # What is said of an open request, by what became of its run.
 _STATES = {
     RunState.ALIVE: "the run is still going on",
-    RunState.ENDED: "it was not ready in time, and nobody has picked it up since",
     RunState.ABORTED: "the run gave up, and nobody has picked it up since",
     RunState.GONE: "the run was interrupted, and nobody has picked it up since",
 }
+
+
+def _without(request: Request) -> dict[str, t.Any]:
+    """A device that was asked for and has no package, as the result shows it."""
+    late = "It was not ready in time, and nobody has picked it up since."
+    return {
+        "machine_id": request.machine_id,
+        "computer_dns_name": request.name,
+        "comment": request.comment,
+        "asked": request.since,
+        "code": request.failed or "NotFinishedInTime",
+        "message": printable(request.message or "") if request.failed else late,
+    }
 
 
 def _asked(request: Request) -> str:

@@ -157,7 +157,7 @@ def _without_package(verdict: Verdict) -> str:
     names = listed(
         f"{each['computer_dns_name'] or each['machine_id']} ({each['code']})" for each in verdict.without_package
     )
-    return f" {count(len(verdict.without_package), 'request')} ended without a package: {names}."
+    return f" {count(len(verdict.without_package), 'request')} without a package: {names}."
 
 
 def _told(finding: verify.Finding) -> str:

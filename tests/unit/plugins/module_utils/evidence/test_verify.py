@@ -789,6 +789,18 @@ def test_f1_a_device_that_failed_is_named_until_its_package_comes(folder: Path) 
     assert verify(folder).without_package == []
 
 
+def test_a_device_that_was_not_ready_in_time_is_named_and_what_is_there_is_verified(folder: Path) -> None:
+    with Folder(str(folder), VirtualClock()) as opened:
+        opened.custody.begin(TENANT, asked_by={}, devices=1)
+        begun(opened, MACHINES[0], action_of(MACHINES[0], 7), "Alert 4712")
+        opened.custody.append("run_ended")
+    verdict = verify(folder)
+    assert verdict.findings == []
+    assert [(each["computer_dns_name"], each["code"]) for each in verdict.without_package] == [
+        ("pc01.contoso.com", "NotFinishedInTime")
+    ]
+
+
 def test_f1_nothing_is_never_verified(tmp_path: Path) -> None:
     collect(tmp_path / "evidence")
     verdict = verify(tmp_path / "evidence")

@@ -205,16 +205,6 @@ class History:
             alike = self._by_digest.get(mine.sha256, [])
             return next((each for each in alike if each.action_id != mine.action_id and each.order < mine.order), None)
 
-    def unfinished(self, machine_id: str, comment: str, since: float) -> Request | None:
-        """The device's request that an interrupted run has left, if it is the same request and not older than C(since).
-
-        One that a run which came to its end has stored is none: asking again is new.
-        """
-        found = self.request(machine_id, comment)
-        if found is None or found.requested < since or found.failed is not None:
-            return None
-        return None if found.stored and found.run_state is RunState.ENDED else found
-
     def _told(self, request: Request) -> Request:
         overtaken = any(each.stored for each in self._later(request))
         return replace(request, run_state=self.run_state(request.run), overtaken=overtaken)

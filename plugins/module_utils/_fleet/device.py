@@ -107,7 +107,6 @@ class Device:
     refused: AlreadyRunning | None = None
     reply_lost: bool = False
     looks: int = 0
-    look_until: float = 0.0
     starts: int = 0
     # Its action had succeeded already when it became known.
     ready_at_once: bool = False

@@ -40,9 +40,6 @@ CLOUDS: dict[str, Cloud] = {
 
 REGIONS = ("us", "eu", "uk", "au", "swa", "ina", "aea")
 
-# What AZURE_CLOUD_ENVIRONMENT says in the Azure collection and in AWX's Azure credential.
-AZURE_CLOUD_NAMES = {"azurecloud": "public", "azurepubliccloud": "public", "azureusgovernment": "gcc_high"}
-
 # App ID of WindowsDefenderATP, the service whose permissions are used; a token may carry it as its audience.
 DEFENDER_APP_ID = "fc780465-2017-40d4-a0c5-307022471b92"
 _THREAT_PROTECTION_HOSTS = (

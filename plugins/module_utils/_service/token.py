@@ -179,6 +179,13 @@ def check_claims(
             advice="Give an app's credentials, so that tokens are renewed, or split the work.",
             code="TokenTooShort",
         )
+    if strict:
+        _check_that_it_permits_anything(claims)
+    _check_permissions(claims, required)
+
+
+def _check_permissions(claims: Claims, required: t.Sequence[tuple[str, ...]]) -> None:
+    """Raises AuthError where none of a choice of permissions is there; of a token that cannot be read nothing is known."""
     if claims.permissions is None:
         return
     held = set(claims.permissions)
@@ -202,6 +209,17 @@ def check_claims(
             )
 
 
+def _check_that_it_permits_anything(claims: Claims) -> None:
+    """Raises AuthError for a token without any role or scope."""
+    if not claims.permissions:
+        raise AuthError(
+            "The token permits nothing: it carries no role and no scope.",
+            advice="Add permissions of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and get a "
+            "new token.",
+            code="MissingPermission",
+        )
+
+
 def _check_what_it_says(claims: Claims, where: Endpoints) -> None:
     """Raises AuthError for a token of which nothing can be said: it opens the Defender API for nobody."""
     if not claims.readable:
@@ -215,11 +233,4 @@ def _check_what_it_says(claims: Claims, where: Endpoints) -> None:
             "The token names no audience, so it is not one for the Defender API.",
             advice=f"Get one for the scope {where.audience}/.default.",
             code="WrongAudience",
-        )
-    if not claims.permissions:
-        raise AuthError(
-            "The token permits nothing: it carries no role and no scope.",
-            advice="Add permissions of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and get a "
-            "new token.",
-            code="MissingPermission",
         )

@@ -73,8 +73,7 @@ def work(options: Options, context: Context) -> Result:
         claims = Claims.of(token[0])
         now = connection.http.now()
         facts.update(_facts(claims, now))
-        _check_readable(claims)
-        check_claims(claims, connection.where, (), now, 0.0)
+        check_claims(claims, connection.where, (), now, 0.0, strict=True)
         check_tenant(claims, options.settings.tenant, connection.where, connection.http)
         _check_permissions(claims, options.required_permissions)
         return {"msg": _sentence(claims)}
@@ -109,37 +108,14 @@ def _sentence(claims: Claims) -> str:
     return f"The token is {until} and permits {', '.join(sorted(claims.permissions or ()))}."
 
 
-def _check_readable(claims: Claims) -> None:
-    """Raises AuthError for a token of which nothing can be said."""
-    if claims.permissions is None:
-        raise AuthError(
-            "The access token cannot be read: it is not of the form that Entra ID gives out for the Defender API.",
-            advice="Check that the whole token was given, and nothing else.",
-            code="TokenUnreadable",
-        )
-    if claims.audience is None:
-        raise AuthError(
-            "The token names no audience, so it is not one for the Defender API.",
-            advice="Get one for the scope https://api.securitycenter.microsoft.com/.default.",
-            code="WrongAudience",
-        )
-
-
 def _check_permissions(claims: Claims, required: t.Sequence[str]) -> None:
-    """Raises AuthError for a token that permits nothing at all, or that names all that is missing."""
-    if not claims.permissions:
-        raise AuthError(
-            "The token permits nothing: it carries no role and no scope.",
-            advice="Add permissions of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and get a "
-            "new token.",
-            code="MissingPermission",
-        )
+    """Raises AuthError that names all that are missing."""
     missing = [permission for permission in dict.fromkeys(required) if not claims.permits(permission)]
     if missing:
         kind = "delegated" if claims.delegated else "application"
         raise AuthError(
             f"The token lacks the {kind} permission{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
-            f"{', '.join(sorted(claims.permissions))}.",
+            f"{', '.join(sorted(claims.permissions or ()))}.",
             advice="Add what is missing of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent, and "
             "get a new token.",
             code="MissingPermission",

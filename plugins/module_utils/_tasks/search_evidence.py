@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages, zips
@@ -222,7 +222,6 @@ class _Search:
     given: indicator_files.Given
     allow: list[Indicator]
     rules: yara.Rules | None
-    exported: list[str] = field(default_factory=list)
 
     def result(self, recorded: bool) -> Result:
         indicators = list(self.given.indicators)

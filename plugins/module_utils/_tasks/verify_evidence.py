@@ -82,7 +82,7 @@ def work(options: Options, context: Context) -> Result:
             "repaired": verdict.repaired,
         },
         "head": verdict.head,
-        "head_compared": options.custody_head is not None,
+        "head_compared": verdict.head_compared,
         "node": context.node,
     }
 

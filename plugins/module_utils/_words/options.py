@@ -40,7 +40,7 @@ _WHAT_FOR = {"comment": "Say in comment why this is done: it stays with the acti
 # The origin of what the task itself says.
 _TASK = "task"
 # What AZURE_CLOUD_ENVIRONMENT says in the Azure collection and in AWX's Azure credential.
-_AZURE_CLOUD_NAMES = {"azurecloud": "public", "azurepubliccloud": "public", "azureusgovernment": "gcc_high"}
+AZURE_CLOUD_NAMES = {"azurecloud": "public", "azurepubliccloud": "public", "azureusgovernment": "gcc_high"}
 
 
 def from_environment(*names: str) -> tuple[t.Callable[..., t.NoReturn], list[str]]:
@@ -121,9 +121,7 @@ def read(
         for variable in () if name in values else variables_of(option):
             text = environ.get(variable, "")
             if text.strip():
-                text = (
-                    _AZURE_CLOUD_NAMES.get(text.strip().lower(), text) if variable.startswith("AZURE_CLOUD") else text
-                )
+                text = AZURE_CLOUD_NAMES.get(text.strip().lower(), text) if variable.startswith("AZURE_CLOUD") else text
                 values[name], origins[name] = _converted(variable, text, option, base), variable
                 break
     missing = [name for name, option in spec.items() if option.get("required") and name not in values]

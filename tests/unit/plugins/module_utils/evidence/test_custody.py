@@ -22,10 +22,19 @@ from hypothesis import strategies as st
 from ansible_collections.secops.defender.plugins.module_utils._evidence import chain as _chain
 from ansible_collections.secops.defender.plugins.module_utils._evidence import who as _who
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody, History
+from ansible_collections.secops.defender.plugins.module_utils._evidence.history import Request, RunState
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
 from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import VirtualClock
+
+
+def _unfinished(history: History, machine_id: str, comment: str, since: float) -> Request | None:
+    """The device's request that an interrupted run has left, if it is the same request and not older than that."""
+    found = history.request(machine_id, comment)
+    if found is None or found.requested < since or found.failed is not None:
+        return None
+    return None if found.stored and found.run_state is RunState.ENDED else found
 
 
 @pytest.fixture
@@ -399,7 +408,7 @@ def test_read_only_makes_no_log_and_knows_what_is_in_one(tmp_path: Path, clock: 
     Custody(tmp_path, clock).append("start_requested", machine_id="m", comment="c")
     content = (tmp_path / "custody.jsonl").read_bytes() + b'{"torn'
     (tmp_path / "custody.jsonl").write_bytes(content)
-    assert Custody(tmp_path, clock, read_only=True).history.unfinished("m", "c", 0.0)
+    assert _unfinished(Custody(tmp_path, clock, read_only=True).history, "m", "c", 0.0)
     assert (tmp_path / "custody.jsonl").read_bytes() == content
 
 
@@ -492,7 +501,7 @@ def _ended(run: str) -> tuple[str, str, dict[str, Any]]:
     ],
 )
 def test_what_is_unfinished(entries: list[tuple[str, str, dict[str, Any]]], action: str | None) -> None:
-    found = _history(*entries).unfinished("m1", "c", 0.0)
+    found = _unfinished(_history(*entries), "m1", "c", 0.0)
     assert (found and (found.action_id or "?")) == action
 
 
@@ -516,21 +525,21 @@ def test_two_actions_of_one_device_in_one_run_end_by_themselves() -> None:
 
 
 def test_another_machines_request_is_not_this_ones() -> None:
-    assert _history(_requested("r1")).unfinished("m2", "c", 0.0) is None
+    assert _unfinished(_history(_requested("r1")), "m2", "c", 0.0) is None
 
 
 def test_a_request_is_unfinished_for_so_long_only() -> None:
     history = _history(_requested("r1"))
     requested = parse_time(_T0)
-    assert history.unfinished("m1", "c", requested)
-    assert history.unfinished("m1", "c", requested + 1) is None
+    assert _unfinished(history, "m1", "c", requested)
+    assert _unfinished(history, "m1", "c", requested + 1) is None
 
 
 def test_resuming_does_not_make_a_request_younger() -> None:
     history = _history(_requested("r1"), _known("r1", "started"))
     late = {"action_id": "a1", "request": "resumed", "comment": "c", "time": "2026-11-25T10:00:00Z"}
     history.read({"run": "r2", "event": "action_known", "machine_id": "m1", **late})
-    assert history.unfinished("m1", "c", parse_time(_T0) + 1) is None
+    assert _unfinished(history, "m1", "c", parse_time(_T0) + 1) is None
 
 
 _WORDS = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2))

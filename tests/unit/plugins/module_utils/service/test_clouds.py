@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import (
-    AZURE_CLOUD_NAMES,
     CLOUDS,
     REGIONS,
     endpoints,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.options import AZURE_CLOUD_NAMES
 
 PUBLIC = "https://api.securitycenter.microsoft.com"
 GCC = "https://api-gcc.securitycenter.microsoft.us"

@@ -36,6 +36,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.folder i
     Folder,
     Package,
 )
+from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy
 from ansible_collections.secops.defender.plugins.module_utils._fleet import failures
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import (
     Device,
@@ -582,7 +583,7 @@ class Fleet:
         self._rest(device, self.clock.jitter(_PAUSE * 2**device.fetches))
 
     def _is_same_copy(self, device: Device, failure: DefenderError) -> bool:
-        sha256 = getattr(failure, "sha256", None)
+        sha256 = failure.sha256 if isinstance(failure, BrokenCopy) else None
         same = sha256 is not None and sha256 == device.broken_sha256
         device.broken_sha256 = sha256
         return same

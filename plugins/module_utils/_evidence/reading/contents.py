@@ -56,6 +56,19 @@ class Sink(t.Protocol):
         """No more comes. why: what is the matter with the entry, where it was not read whole."""
 
 
+class _Unheard:
+    """Of an entry whose content nobody wants."""
+
+    def feed(self, block: bytes) -> None:
+        pass
+
+    def end(self, why: str | None) -> None:
+        pass
+
+
+_UNHEARD: Sink = _Unheard()
+
+
 class Visitor(t.Protocol):
     """Who is shown a package."""
 
@@ -104,25 +117,22 @@ def _visit(member: Member, read: t.Callable[[], t.Iterator[bytes]], meter: Meter
         blocks = _metered(read(), meter)
         first = next(blocks, b"")
         container = _container_of(first)
-        sink = visitor.open(member, first, container is not None)
+        sink = visitor.open(member, first, container is not None) or _UNHEARD
         if container:
             _enter(container, member, _fed(chain([first], blocks), sink), meter, visitor)
-        elif sink is not None:
+        elif sink is not _UNHEARD:
             for _block in _fed(chain([first], blocks), sink):
                 pass
         if first.startswith(_MAM):
             visitor.left_out(member.name, member.kind, _MAM_WHY)
     except LeftOut as failure:
-        if sink is None:
-            sink = visitor.open(member, b"", False)
+        sink = sink or visitor.open(member, b"", False) or _UNHEARD
         visitor.left_out(member.name, member.kind, str(failure))
-        if sink is not None:
-            sink.end(str(failure))
+        sink.end(str(failure))
         if isinstance(failure, Exhausted):
             raise
     else:
-        if sink is not None:
-            sink.end(None)
+        sink.end(None)
 
 
 def _metered(blocks: t.Iterator[bytes], meter: Meter) -> t.Iterator[bytes]:
@@ -135,10 +145,9 @@ def _metered(blocks: t.Iterator[bytes], meter: Meter) -> t.Iterator[bytes]:
         yield block
 
 
-def _fed(blocks: t.Iterator[bytes], sink: Sink | None) -> t.Iterator[bytes]:
+def _fed(blocks: t.Iterator[bytes], sink: Sink) -> t.Iterator[bytes]:
     for block in blocks:
-        if sink is not None:
-            sink.feed(block)
+        sink.feed(block)
         yield block
 
 

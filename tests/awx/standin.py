@@ -384,27 +384,33 @@ class Awx:
         if how != "GET":
             self._require_right(user, endpoint, self.rows[endpoint].get(int(rest[0])) if rest else data)
         if not rest:
-            if how == "GET":
-                return 200, self._list(self._shown(endpoint), dict(request.query), KINDS[endpoint])
-            if how == "POST" and KINDS[endpoint].creatable:
-                shown = self._show(endpoint, self._create(endpoint, data))
-                # AWX answers before the update that a new project begins with has ended.
-                if "last_update" in shown["summary_fields"]:
-                    shown["summary_fields"]["current_update"] = shown["summary_fields"].pop("last_update")
-                return 201, shown
-            raise Refused(405, {"detail": f'Method "{how}" not allowed.'})
+            return self._whole_table(endpoint, how, data, dict(request.query))
         row = self.rows[endpoint].get(int(rest[0]))
         if row is None:
             raise Refused(404, {"detail": "Not found."})
-        if len(rest) == 1 and how == "GET":
+        return self._one_row(endpoint, row, rest[1:], how, data)
+
+    def _whole_table(self, endpoint: str, how: str, data: Row, query: dict[str, str]) -> tuple[int, t.Any]:
+        if how == "GET":
+            return 200, self._list(self._shown(endpoint), query, KINDS[endpoint])
+        if how == "POST" and KINDS[endpoint].creatable:
+            shown = self._show(endpoint, self._create(endpoint, data))
+            # AWX answers before the update that a new project begins with has ended.
+            if "last_update" in shown["summary_fields"]:
+                shown["summary_fields"]["current_update"] = shown["summary_fields"].pop("last_update")
+            return 201, shown
+        raise Refused(405, {"detail": f'Method "{how}" not allowed.'})
+
+    def _one_row(self, endpoint: str, row: Row, below: list[str], how: str, data: t.Any) -> tuple[int, t.Any]:
+        if not below and how == "GET":
             return 200, self._show(endpoint, row)
-        if len(rest) == 1 and how == "PATCH":
+        if not below and how == "PATCH":
             return 200, self._show(endpoint, self._update(endpoint, row, data))
-        if len(rest) == 2 and rest[1] in KINDS[endpoint].associations:
-            return self._associate(endpoint, row, rest[1], how, data)
-        if rest[1:] == ["survey_spec"] and endpoint in ("job_templates", "workflow_job_templates"):
+        if len(below) == 1 and below[0] in KINDS[endpoint].associations:
+            return self._associate(endpoint, row, below[0], how, data)
+        if below == ["survey_spec"] and endpoint in ("job_templates", "workflow_job_templates"):
             return self._survey(endpoint, row, how, data)
-        if rest[1:] == ["create_approval_template"] and how == "POST" and "identifier" in row:
+        if below == ["create_approval_template"] and how == "POST" and "identifier" in row:
             approval = self._add("workflow_approval_templates", data)
             row["unified_job_template"] = approval["id"]
             return 201, self._show("workflow_approval_templates", approval)
@@ -527,7 +533,7 @@ class Awx:
     def _create(self, endpoint: str, data: Row) -> Row:
         row = self._add(endpoint, {name: value for name, value in data.items() if name not in READ_ONLY})
         try:
-            self._check(endpoint, row, set(data))
+            self._check(endpoint, row)
         except Exception:
             del self.rows[endpoint][row["id"]]
             raise
@@ -547,7 +553,7 @@ class Awx:
                 if value == ENCRYPTED:
                     row["inputs"][name] = before["inputs"][name]
         try:
-            self._check(endpoint, row, set(data))
+            self._check(endpoint, row)
         except Exception:
             row.clear()
             row.update(before)
@@ -556,7 +562,26 @@ class Awx:
             self._sync(row)
         return row
 
-    def _check(self, endpoint: str, row: Row, given: set[str]) -> None:
+    def _check(self, endpoint: str, row: Row) -> None:
+        self._check_fields(endpoint, row)
+        if endpoint == "job_templates":
+            self._check_template(row)
+        self._check_unique(endpoint, row)
+        if endpoint == "credential_types":
+            rules.check_inputs(row["inputs"])
+            rules.check_injectors(row["injectors"], row["inputs"])
+            for each in row["inputs"].get("fields", []):
+                each.setdefault("type", "string")
+        if endpoint == "credentials":
+            self._check_credential(row)
+        if endpoint == "inventory_sources" and row["source"] == "scm" and row["source_project"] is None:
+            raise Refused(400, {"source_project": ["Project required for scm type sources."]})
+        if endpoint == "workflow_job_template_nodes":
+            self._check_node(row)
+        if "extra_vars" in row:
+            rules.parse_vars(row["extra_vars"])
+
+    def _check_fields(self, endpoint: str, row: Row) -> None:
         kind = KINDS[endpoint]
         for name in ("name", "identifier"):
             if name in row and not 0 < len(row[name]) <= 512:
@@ -571,34 +596,23 @@ class Awx:
         for name, default in kind.fields.items():
             if isinstance(default, (bool, int)) and not isinstance(row[name], type(default)):
                 raise Refused(400, {name: [f"Not of the type {type(default).__name__}: {row[name]!r}."]})
-        if endpoint == "job_templates":
-            self._check_template(row)
-        same = [
-            other
-            for other in self.rows[endpoint].values()
-            if kind.unique and other is not row and all(other[name] == row[name] for name in kind.unique)
-        ]
-        if same:
-            raise Refused(400, {"__all__": [f"{kind.type} with this {' and '.join(kind.unique)} already exists."]})
-        if endpoint == "credential_types":
-            rules.check_inputs(row["inputs"])
-            rules.check_injectors(row["injectors"], row["inputs"])
-            for each in row["inputs"].get("fields", []):
-                each.setdefault("type", "string")
-        if endpoint == "credentials":
-            inputs = self.rows["credential_types"][row["credential_type"]]["inputs"]
-            fields = {each["id"]: each for each in inputs.get("fields", [])}
-            for name, value in row["inputs"].items():
-                if name not in fields:
-                    raise Refused(400, {"inputs": {name: ["Additional properties are not allowed."]}})
-                if value not in fields[name].get("choices", [value]):
-                    raise Refused(400, {"inputs": {name: [f"{value} is not one of the choices."]}})
-        if endpoint == "inventory_sources" and row["source"] == "scm" and row["source_project"] is None:
-            raise Refused(400, {"source_project": ["Project required for scm type sources."]})
-        if endpoint == "workflow_job_template_nodes":
-            self._check_node(row)
-        if "extra_vars" in row:
-            rules.parse_vars(row["extra_vars"])
+
+    def _check_unique(self, endpoint: str, row: Row) -> None:
+        unique = KINDS[endpoint].unique
+        others = (other for other in self.rows[endpoint].values() if other is not row)
+        if unique and any(all(other[name] == row[name] for name in unique) for other in others):
+            raise Refused(
+                400, {"__all__": [f"{KINDS[endpoint].type} with this {' and '.join(unique)} already exists."]}
+            )
+
+    def _check_credential(self, row: Row) -> None:
+        inputs = self.rows["credential_types"][row["credential_type"]]["inputs"]
+        fields = {each["id"]: each for each in inputs.get("fields", [])}
+        for name, value in row["inputs"].items():
+            if name not in fields:
+                raise Refused(400, {"inputs": {name: ["Additional properties are not allowed."]}})
+            if value not in fields[name].get("choices", [value]):
+                raise Refused(400, {"inputs": {name: [f"{value} is not one of the choices."]}})
 
     def _check_template(self, row: Row) -> None:
         if row["project"] is None:

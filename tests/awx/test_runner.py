@@ -380,7 +380,7 @@ def test_what_cannot_be_fetched_fails_the_job_and_is_named(
 
 
 @pytest.mark.parametrize(
-    "incident, devices, limit, words",
+    ("incident", "devices", "limit", "words"),
     [("4714", "ws01", "ws02*", "not both"), ("4714", "", None, "no hosts"), (" ", "ws01", None, "Name the incident")],
 )
 def test_what_would_do_nothing_is_refused(

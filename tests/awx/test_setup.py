@@ -98,7 +98,7 @@ def test_what_is_changed_is_changed_and_nothing_else(first: tuple[SetUp, Ran], a
     assert int(rules.parse_vars(small["extra_vars"])["collect_package_max_machines"]) == 10
 
 
-@pytest.mark.parametrize("kind, missing", [("secret", "client_secret"), ("certificate", "certificate")])
+@pytest.mark.parametrize(("kind", "missing"), [("secret", "client_secret"), ("certificate", "certificate")])
 def test_an_incomplete_credential_is_refused_before_anything_is_made(
     first: tuple[SetUp, Ran], awx: Awx, kind: str, missing: str
 ) -> None:
@@ -178,7 +178,7 @@ def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, s
 
 
 @pytest.mark.parametrize(
-    "changes, words",
+    ("changes", "words"),
     [
         ({"awx_setup_max_machine": 5}, "knows no variable awx_setup_max_machine. Did you mean awx_setup_max_machines?"),
         (

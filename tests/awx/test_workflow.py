@@ -69,7 +69,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("failing, come_to, status", CASES)
+@pytest.mark.parametrize(("failing", "come_to", "status"), CASES)
 def test_the_workflow_ends_as_the_evidence_does(
     first: tuple[SetUp, Ran], awx: Awx, failing: tuple[str, ...], come_to: str, status: str
 ) -> None:

@@ -120,7 +120,7 @@ class RunFacts:
     task: str | None = None
 
 
-def _nobody(run: str) -> bool:
+def _nobody(_run: str) -> bool:
     return False
 
 

@@ -265,7 +265,7 @@ class Plan:
     """
 
     end: str | list[str] = "Succeeded"
-    collect: float | None | list[float | None] = 90.0
+    collect: float | list[float | None] | None = 90.0
     unlisted: float = 0.0
     unseen: float = 0.0
     # From when on getPackageUri knows the package, seconds after the end.

@@ -82,7 +82,7 @@ def punycode(name: str) -> str:
 
 def _url(indicator: Indicator, _ports: bool) -> _Spelled:
     rest = indicator.value.partition("://")[2] or indicator.value
-    host, slash, path = rest.partition("/")
+    host, _slash, path = rest.partition("/")
     has_path = bool(path) or any(sign in host for sign in "?#")
     return [(rest if has_path else host, borders.url(has_path))]
 

@@ -171,7 +171,7 @@ def test_empty_options_count_as_not_given(work: Work, display: StubDisplay, monk
 
 
 @pytest.mark.parametrize(
-    "variables, launched_by",
+    ("variables", "launched_by"),
     [
         ({}, {}),
         ({"awx_user_name": "", "tower_user_name": "analyst"}, {"awx_user": "analyst"}),

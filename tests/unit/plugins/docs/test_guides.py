@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import pathlib
 import re
 
@@ -32,7 +33,7 @@ def rows(guide: str) -> list[list[str]]:
     """Cells of all tables, without heads and rulers."""
     found = []
     lines = text(guide).splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         if line.startswith("|") and not line.startswith("|---") and before.startswith("|"):
             found.append([cell.strip() for cell in line.strip("|").split("|")])
     return found
@@ -44,10 +45,8 @@ def raised() -> set[str]:
     for path in (TOP / "plugins").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             value = None
-            if (
-                isinstance(node, ast.keyword)
-                and node.arg == "code"
-                or isinstance(node, ast.Assign)
+            if (isinstance(node, ast.keyword) and node.arg == "code") or (
+                isinstance(node, ast.Assign)
                 and any(isinstance(target, ast.Name) and target.id == "code" for target in node.targets)
             ):
                 value = node.value

@@ -830,7 +830,7 @@ def test_documented_example(tenant: Simulator, files: t.Any, tmp_path: pathlib.P
     assert inventory.hosts["pc1"].vars["ansible_host"] == PC1.ip
 
 
-@pytest.mark.parametrize("verbosity, lines", [(0, 0), (1, 1)])
+@pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 1)])
 def test_waiting_prints_nothing_into_the_inventory(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verbosity: int, lines: int
 ) -> None:

@@ -69,7 +69,7 @@ def test_nothing_is_wrong_with_an_awx_that_is_ready() -> None:
 
 
 @pytest.mark.parametrize(
-    "rows, changes, words",
+    ("rows", "changes", "words"),
     [
         ({"organizations": []}, {}, "The organization Default does not exist: create it"),
         (
@@ -133,7 +133,7 @@ def test_a_project_without_the_playbooks_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes, words",
+    ("changes", "words"),
     [
         ({"max_machine": 5}, "Did you mean awx_setup_max_machines?"),
         ({"extra_vars": {"collect_package_regoin": "uk"}}, "Did you mean collect_package_region?"),

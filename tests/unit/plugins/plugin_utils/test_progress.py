@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_a_watched_fleet_is_never_silent_and_never_a_flood(
     with pytest.raises(Killed):
         _watched(world, names, reporter)
     moments = [began] + [at for at, level, _text in screen.shown if level == 0] + [world.clock.now]
-    assert max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)) <= 60
+    assert max(later - earlier for earlier, later in itertools.pairwise(moments)) <= 60
     # Two a minute, one for the plan, and one for each of the twenty that failed.
     assert 300 < len(moments) <= 3 * 120 + 1 + 20 + 2
 

@@ -68,7 +68,7 @@ def test_module_defaults_are_those_of_the_entrys_module() -> None:
         listen(surroundings(FETCH, {"comment": "worm", "dest": "/e"}))
 
 
-@pytest.mark.parametrize("planned, more", [(0, 5), (10, 5), (59, 5), (60, 6), (380, 38)])
+@pytest.mark.parametrize(("planned", "more"), [(0, 5), (10, 5), (59, 5), (60, 6), (380, 38)])
 def test_a_fleet_may_have_grown_a_little_since_its_plan(planned: int, more: int) -> None:
     assert leeway(planned) == more
 
@@ -91,7 +91,7 @@ SUMMARY = {
 
 
 @pytest.mark.parametrize(
-    "changes, sentence",
+    ("changes", "sentence"),
     [
         (
             {},

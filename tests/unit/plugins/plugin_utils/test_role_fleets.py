@@ -39,7 +39,7 @@ def test_a_refused_host_is_in_no_fleet() -> None:
 
 
 @pytest.mark.parametrize(
-    "limit, known, hosts, refused",
+    ("limit", "known", "hosts", "refused"),
     [(2, True, 9, False), (1, True, 9, True), (0, True, 9, False), (2, False, 9, True), (9, False, 9, False)],
 )
 def test_the_limit(limit: int, known: bool, hosts: int, refused: bool) -> None:

@@ -54,7 +54,7 @@ def token(**claims: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "variables, device, also",
+    ("variables", "device", "also"),
     [
         ({}, "pc1.corp.invalid", None),
         ({"collect_package_machine": "pc2"}, "pc2", None),
@@ -93,7 +93,7 @@ def test_localhosted_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, near",
+    ("name", "near"),
     [
         ("destination", "dest"),
         ("reuse", "reuse_within"),
@@ -137,7 +137,7 @@ def test_the_environment_of_the_play() -> None:
 
 
 @pytest.mark.parametrize(
-    "variables, words",
+    ("variables", "words"),
     [
         ({"comment": ""}, "needs collect_package_comment"),
         ({"wait_timeout": "soon"}, "collect_package_wait_timeout is"),
@@ -170,7 +170,7 @@ def test_what_a_request_carries_makes_no_fleet() -> None:
 
 
 @pytest.mark.parametrize(
-    "variables, more",
+    ("variables", "more"),
     [
         ({"collect_package_tenant": "contoso.com"}, {}),
         ({"collect_package_client_secret": SECRET}, {}),

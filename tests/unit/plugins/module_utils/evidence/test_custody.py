@@ -493,8 +493,13 @@ def _ended(run: str) -> tuple[str, str, dict[str, Any]]:
             id="another request in between",
         ),
         pytest.param(
-            [_known("r1", "already_running"), _known("r2", "already_running", comment="other")]
-            + [_stored("r2"), _ended("r2"), _ended("r1")],
+            [
+                _known("r1", "already_running"),
+                _known("r2", "already_running", comment="other"),
+                _stored("r2"),
+                _ended("r2"),
+                _ended("r1"),
+            ],
             None,
             id="two requests of one action, stored for the other",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -207,7 +208,7 @@ def test_no_link_is_asked_for_while_all_downloads_are_under_way(world: World) ->
         world.act(name, age=600.0, collect=90.0, download=400.0)
     run(world, _names(5), folder=MemoryFolder(), reuse_within=3600.0, downloads=1)
     links = world.times("package_link")
-    assert all(later - earlier >= 400 for earlier, later in zip(links, links[1:], strict=False))
+    assert all(later - earlier >= 400 for earlier, later in itertools.pairwise(links))
 
 
 def test_what_is_stored_already_needs_no_link(world: World, tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_one_list_call_at_each_poll_whatever_the_size_of_the_fleet(world: World,
     run(world, _names(count), wait=True, poll_interval=30.0)
     lists = world.times("machine_actions")
     assert len(lists) <= 2 + 300 / 30 + 1
-    assert all(later - earlier >= 30 for earlier, later in zip(lists[1:], lists[2:], strict=False))
+    assert all(later - earlier >= 30 for earlier, later in itertools.pairwise(lists))
     assert world.count("machine_action") == 0
 
 

@@ -9,9 +9,10 @@ import resource
 import typing as t
 from contextlib import ExitStack, suppress
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, report
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._evidence.history import RunState
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import store
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
@@ -89,7 +90,7 @@ def run(work: Work, service: Result) -> None:
     """The fleet's run, with its beginning and its end in every folder's log, and a report in each where one is wanted."""
     fleet, api = t.cast("Fleet", work.fleet), t.cast("Api", work.api)
     for folder in work.folders.values():
-        report.complete(folder)
+        store.complete(folder)
         devices = [device for device in fleet.devices if device.folder is folder]
         comments = {device.wish.comment for device in devices}
         begun = {"task": work.context.task} if work.context.task else {}
@@ -147,7 +148,7 @@ def _end(work: Work, dest: str, folder: Folder, service: Result) -> None:
 def _tell(work: Work, dest: str, folder: Folder, service: Result) -> None:
     if work.job.report:
         facts = work.context.secrets.scrub(_facts(work, dest, folder, service))
-        work.reports[dest] = report.write(folder, facts, work.started)
+        work.reports[dest] = store.write(folder, facts, work.started)
 
 
 def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:

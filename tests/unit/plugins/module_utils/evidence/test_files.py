@@ -159,7 +159,7 @@ def test_e4_a_link_in_place_of_a_devices_folder_is_refused(dest: Path, tmp_path:
 
 
 def test_e4_a_report_is_not_written_through_a_link(dest: Path, tmp_path: Path) -> None:
-    from ansible_collections.secops.defender.plugins.module_utils._evidence import report
+    from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import store
     from ansible_collections.secops.defender.tests.report import sample
 
     victim = tmp_path / "victim"
@@ -167,7 +167,7 @@ def test_e4_a_report_is_not_written_through_a_link(dest: Path, tmp_path: Path) -
     with open_folder(dest) as folder:
         name = f"report-20261123T101500Z-{folder.custody.run[:8]}.json"
         (dest / f"{name}.part").symlink_to(victim)
-        report.write(folder, sample.facts([]), sample.BEGAN)
+        store.write(folder, sample.facts([]), sample.BEGAN)
     assert victim.read_text() == "precious"
     assert (dest / name).is_file() and not (dest / name).is_symlink()
 

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import report as _report
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify as _verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import (
     parse_line,
@@ -24,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.chain im
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import DuplicatePackage, Folder
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import store
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Verdict, verify
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
@@ -76,7 +76,7 @@ def collect(dest: Path, *machines: Machine, number: int = 0, comment: str = "Ale
             begun(folder, machine, action_of(machine, number), comment)
             fetched(folder, machine, action_of(machine, number))
         if report:
-            _report.write(folder, sample.facts([]), sample.BEGAN)
+            store.write(folder, sample.facts([]), sample.BEGAN)
         folder.custody.append("run_ended", stored=len(machines), failed=0)
 
 

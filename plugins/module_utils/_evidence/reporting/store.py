@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report of a run in its evidence folder: recorded in the custody log, under its final name only when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import typing as t
+
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import unwritable
+from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, hash_of, sync_file, write_all
+from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import run_page
+from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
+
+
+def write(folder: Folder, facts: dict[str, t.Any], started: float) -> dict[str, str]:
+    """Store the report in the evidence folder, in both forms. Returns their paths as C(html) and C(json).
+
+    facts: what there is to tell; JSON can say it, and no secret is in it. started: when the run began, seconds since 1970.
+    Raises EvidenceError.
+    """
+    moment = iso(started).replace("-", "").replace(":", "")
+    name = f"report-{moment}-{folder.custody.run[:8]}"
+    line, head = folder.custody.head()
+    facts = {
+        **facts,
+        "tenant": folder.custody.tenant,
+        "custody": {"log": custody.LOG_NAME, "run": folder.custody.run, "line": line, "head": head},
+    }
+    data = json.dumps(facts, indent=2).encode() + b"\n"
+    twin = {"name": f"{name}.json", "sha256": hashlib.sha256(data).hexdigest()}
+    return {
+        "json": _store(folder, twin["name"], data),
+        "html": _store(folder, f"{name}.html", run_page.page(facts, twin).encode()),
+    }
+
+
+def complete(folder: Folder) -> None:
+    """Give their final names to reports that an interrupted run has recorded, but not renamed. Raises EvidenceError."""
+    home = folder.custody.dir
+    for name, sha256 in folder.custody.history.reports.items() if home else ():
+        try:
+            if home and home.stat(name) is None and _is_whole(home, f"{name}.part", sha256):
+                home.rename(f"{name}.part", name)
+        except OSError as failure:
+            raise unwritable(folder.path / name, failure) from None
+
+
+def _is_whole(home: Dir, name: str, sha256: str) -> bool:
+    """Whether it is what the log says. Raises OSError."""
+    if home.stat(name) is None:
+        return False
+    file = home.open_file(name)
+    try:
+        return hash_of(file)[0] == sha256
+    finally:
+        os.close(file)
+
+
+def _store(folder: Folder, name: str, data: bytes) -> str:
+    """On the disk under a name of its own, in the log, and only then under its final name."""
+    home, part = t.cast("Dir", folder.custody.dir), f"{name}.part"
+    try:
+        if home.stat(part):
+            home.unlink(part)
+        file = home.open_file(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_all(file, data)
+            sync_file(file, home.warn)
+        finally:
+            os.close(file)
+        folder.custody.append(custody.REPORT_STORED, path=name, sha256=hashlib.sha256(data).hexdigest())
+        home.rename(part, name)
+        home.sync()
+    except OSError as failure:
+        raise unwritable(folder.path / name, failure) from None
+    return str(folder.path / name)

@@ -64,6 +64,7 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.failures im
 from ansible_collections.secops.defender.plugins.module_utils._fleet.flights import guarded
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import COLLECT, PACKAGE_LINK, Budget
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, NetworkError, NotFound
 from ansible_collections.secops.defender.plugins.module_utils._words.models import (
     FINAL,
@@ -77,6 +78,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
 LOOK_BACK = 4 * 86400.0
 # How far the service's clock may be off. Seconds.
 SKEW = 300.0
+# How long a run may still be seen whose master is gone, and how often one looks for its end. Seconds.
+_ORPHANED, _PAUSE = 4.0, 0.1
 
 
 # ---- the decision ----
@@ -201,6 +204,30 @@ class _Log:
             and earlier.get(action.id, request.known) >= request.known
         ]
         return min(fitting, key=lambda each: abs(each.created_at - request.requested), default=None)
+
+
+def let_orphans_end(devices: t.Sequence[Device], clock: Clock) -> None:
+    """A run that was killed may still be seen for some seconds: what it has stored must not be taken for a living run's.
+
+    Only who asks for the same waits, and only where something is stored that would be collected anew.
+    """
+    until = clock.monotonic() + _ORPHANED
+    while clock.monotonic() < until and any(_stored_by_living(*each) for each in _by_folder(devices).items()):
+        clock.sleep(_PAUSE)
+
+
+def _stored_by_living(folder: Folder, devices: t.Iterable[Device]) -> bool:
+    history = folder.custody.refresh()
+    found = (history.request(device.machine.id, device.wish.comment) for device in devices)
+    return any(each is not None and each.stored and each.run_state is past.RunState.ALIVE for each in found)
+
+
+def _by_folder(devices: t.Iterable[Device]) -> dict[Folder, list[Device]]:
+    folders: dict[Folder, list[Device]] = {}
+    for device in devices:
+        if device.folder:
+            folders.setdefault(device.folder, []).append(device)
+    return folders
 
 
 def look(api: Api, devices: t.Sequence[Device], pace: Pace, all_ages: bool = False) -> None:

@@ -124,6 +124,7 @@ def job(options: CollectOptions) -> Job:
         return [Found(each, asked.wish) for each, asked in zip(resolved, options.asked, strict=True)]
 
     def first_look(fleet: Fleet, context: Context) -> None:
+        look.let_orphans_end(fleet.devices, context.clock)
         look.look(fleet.api, fleet.devices, fleet.pace, all_ages=context.check_mode)
 
     return Job(

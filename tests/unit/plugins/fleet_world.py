@@ -29,7 +29,7 @@ from typing import Any
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import RUN_ABORTED, RUN_ENDED, History
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder, Package, Stream
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Pace, Progress, Wish
-from ansible_collections.secops.defender.plugins.module_utils._fleet.look import look
+from ansible_collections.secops.defender.plugins.module_utils._fleet.look import let_orphans_end, look
 from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import DEFAULT_LIMITS, Budget, Limit
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
@@ -714,6 +714,7 @@ def prepare(
         devices.append(Device(order, name, world.machine(name), wish, (folders or {}).get(name, folder)))
     api: Any = WorldApi(world, pool, label)
     fleet = Fleet(api, devices, pace, pool, observer)
+    let_orphans_end(devices, world.clock)
     look(api, devices, pace)
     return Run(fleet, observer, pool)
 

@@ -217,6 +217,28 @@ def test_what_a_living_run_has_stored_is_closed(world: World, tmp_path: Path) ->
     assert run(world, ["pc01"], tmp_path, reuse_within=3600.0)["pc01"].request == "reused"
 
 
+def test_what_an_orphan_has_stored_is_resumed_as_soon_as_it_knows_that_it_is_one(world: World, tmp_path: Path) -> None:
+    world.plan("offline", collect=None)
+    orphan = _living(world, tmp_path, ["pc01", "offline"], after=300.0)
+
+    def notices() -> None:
+        orphan.fleet.folders[0].custody.append("run_aborted", code="MasterGone", message="")
+        orphan.fleet.folders[0].close()
+
+    world.clock.at(world.clock.now + 1.0, notices)
+    again = run(world, ["pc01"], tmp_path)["pc01"]
+    assert again.request == "resumed" and again.action.id == orphan["pc01"].action.id
+
+
+def test_who_asks_for_something_else_waits_for_no_orphan(world: World, tmp_path: Path) -> None:
+    world.plan("offline", collect=None)
+    _living(world, tmp_path, ["pc01", "offline"], after=300.0)
+    began = world.clock.now
+    prepare(world, ["pc02"], tmp_path)
+    prepare(world, ["pc01"], tmp_path, comment="something else")
+    assert world.clock.now < began + 1.0
+
+
 def test_what_a_living_run_still_follows_is_running_already(world: World, tmp_path: Path) -> None:
     living = _living(world, tmp_path)
     world.clock.now += 200.0

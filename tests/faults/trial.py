@@ -71,9 +71,9 @@ class Silent:
         return lambda *_args, **_more: 30.0
 
 
-def collect(facts: Facts, names: list[str], dest: Path, breaks: Break | None) -> Outcome:
-    """A run as the module makes it, with something broken."""
-    options = {
+def options(facts: Facts, names: list[str], dest: Path) -> dict[str, t.Any]:
+    """Of the collecting task."""
+    return {
         **facts.connection,
         "machines": names,
         "comment": "Fault campaign",
@@ -84,11 +84,15 @@ def collect(facts: Facts, names: list[str], dest: Path, breaks: Break | None) ->
         "quota_dir": str(facts.work / "quota"),
         "quotas": {"default": ["100/0.1", "1500/6"], "package_link": ["2/0.1", "120/6"]},
     }
+
+
+def collect(facts: Facts, names: list[str], dest: Path, breaks: Break | None) -> Outcome:
+    """A run as the module makes it, with something broken."""
     clock = Hasty()
     if breaks:
         breaks.install(clock)
     context = Context(False, t.cast(t.Any, Silent()), Secrets(), "here", clock)
-    result = open_door(TASK, options, {}, None, context)
+    result = open_door(TASK, options(facts, names, dest), {}, None, context)
     failed = tuple(package["machine"] for package in result["packages"] if package["package"] is None)
     return Outcome(not result["failed"] and not failed, has_ended(dest), failed, message=result["msg"])
 

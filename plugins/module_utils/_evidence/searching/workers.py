@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import struct
 import typing as t
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import connection
 
 J = t.TypeVar("J")
 R = t.TypeVar("R")
@@ -108,10 +108,10 @@ class _Pool(t.Generic[J, R]):
                 self._workers[worker.pipe] = worker
                 self._hand_out(worker)
             while self._workers:
-                ready, _out, _err = select.select(list(self._workers), [], [], _SECOND)
+                ready = connection.wait(list(self._workers), _SECOND)
                 self._check()
                 for pipe in ready:
-                    yield from self._read(self._workers[pipe])
+                    yield from self._read(self._workers[t.cast(int, pipe)])
         finally:
             for worker in list(self._workers.values()):
                 self._end(worker, kill=True)

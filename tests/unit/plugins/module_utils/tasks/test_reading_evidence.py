@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import stat
 import typing as t
 from pathlib import Path
@@ -380,6 +381,21 @@ def test_a_process_that_dies_costs_one_package(evidence: Evidence, monkeypatch: 
     assert len(result["machines"]) == 5
     assert [row["computer_dns_name"] for row in result["not_searched"]] == ["pc2"]
     assert "WorkerDied" in result["not_searched"][0]["why"]
+
+
+def test_many_open_files_are_no_hindrance(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence.add("pc1", HIT)
+    evidence.add("pc2", HIT)
+    monkeypatch.setattr(workers, "processes", lambda: 2)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2000, limits[1]), limits[1]))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _number in range(1100)]
+    try:
+        assert len(search(evidence)["machines"]) == 2
+    finally:
+        for file in opened:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 RULES = """

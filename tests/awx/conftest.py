@@ -80,7 +80,7 @@ class SetUp:
 
 @pytest.fixture(scope="session")
 def simulator() -> t.Iterator[Simulator]:
-    devices = [Device(f"ws{number:02}.contoso.com", tags=["tier0"] if number < 3 else []) for number in range(8)]
+    devices = [Device(f"ws{number:02}.contoso.com", tags=("tier0",) if number < 3 else ()) for number in range(8)]
     devices.append(Device("old.contoso.com", "unsupported_os"))
     with Simulator(devices, minute=1.0, hour=60.0, collect_seconds=(0.2, 0.5)) as running:
         yield running

@@ -38,7 +38,7 @@ FORBIDDEN_ENVIRONMENT = set(
         "SUPERVISOR_CONFIG_PATH",
     ]
 )
-FIELD_KEYS = {
+FIELD_KEYS: dict[str, type | tuple[type, ...]] = {
     "id": str,
     "label": str,
     "type": str,
@@ -117,8 +117,8 @@ def check_injectors(injectors: t.Any, inputs: dict[str, t.Any]) -> None:
 
 
 def check_survey(survey: t.Any) -> None:
-    for key, kind in (("name", str), ("description", str), ("spec", list)):
-        require(isinstance(survey.get(key), kind), f"{key} of the survey is {survey.get(key)!r}")
+    for part, shape in (("name", str), ("description", str), ("spec", list)):
+        require(isinstance(survey.get(part), shape), f"{part} of the survey is {survey.get(part)!r}")
     require(survey["spec"], "no questions")
     names = [question.get("variable") for question in survey["spec"]]
     require(len(set(names)) == len(names), f"variables are not unique: {names}")

@@ -19,8 +19,11 @@ FAILED = ("failed", "error", "canceled")
 class Ended(t.Protocol):
     """What a node's job, or its approval, has come to."""
 
-    status: str
-    artifacts: dict[str, t.Any]
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def artifacts(self) -> dict[str, t.Any]: ...
 
 
 @dataclass

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -88,7 +89,7 @@ def complete(facts: Facts, names: list[str], dest: Path, trial: Trial, outcome: 
             break
         # After a run that was carried to its end one asks again for what failed only; asking for all would be a new request.
         asked = list(outcome.failed) if outcome.ended else names
-        outcome = forked(lambda asked=asked: collect(facts, asked, dest, None))
+        outcome = forked(functools.partial(collect, facts, asked, dest, None))
         trial.tracebacks += outcome.traceback
     account(facts, names, dest, trial)
 

@@ -49,7 +49,7 @@ class Steps(Break):
         self._around(_custody, "_write_all")
         self._around(os, "rename")
         self._around(os, "fsync")
-        whole = _session.chunks_of
+        whole = _http.chunks_of
 
         def chunks(reply: t.Any) -> t.Iterator[bytes]:
             # In small pieces, so that there is a middle to be killed in.
@@ -58,7 +58,7 @@ class Steps(Break):
                     self.step()
                     yield chunk[start : start + 3000]
 
-        _session.chunks_of = chunks
+        vars(_session)["chunks_of"] = chunks
 
     def _around(self, owner: t.Any, name: str) -> None:
         original: Callable[..., t.Any] = getattr(owner, name)
@@ -131,7 +131,7 @@ class Wire(Break):
             finally:
                 http._verify = verify
 
-        _http.Http.send = send  # type: ignore[method-assign]
+        setattr(_http.Http, "send", send)  # noqa: B010
 
     def _hit(self, path: str) -> bool:
         if not path.endswith(self.PATHS[self._endpoint]) and self.PATHS[self._endpoint] not in path.removesuffix(
@@ -160,7 +160,7 @@ class DiskFull(Break):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             original(file)
 
-        os.fsync = fsync
+        setattr(os, "fsync", fsync)  # noqa: B010
 
 
 class ClockStep(Break):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ from account import Trial, complete, devices_of, running_simulator, total, write
 from breakage import Break, KillAt
 from trial import collect, control, forked
 
-SERVICE_FAULTS = (
+SERVICE_FAULTS: tuple[tuple[str, dict[str, object]], ...] = (
     ("reset", {}),
     ("reset_after", {}),
     ("truncate", {}),
@@ -52,14 +53,7 @@ def trials(full: bool, steps: int) -> Iterator[Inside]:
     for number in range(kills):
         step = 1 + round(number * (steps - 1) / (kills - 1))
         yield Inside(f"killed at step {step} of {steps}", breaks=KillAt(step))
-    for index, (kind, args) in enumerate(SERVICE_FAULTS):
-        for place, endpoint in enumerate(ENDPOINTS):
-            if kind == "unknown_status" and endpoint not in ("machine_actions", "collect"):
-                continue
-            if full or (index + place) % len(ENDPOINTS) == 0:
-                for after in (0, 2) if full else (0,):
-                    fault = {"endpoint": endpoint, "kind": kind, "count": 1, "after": after, **args}
-                    yield Inside(f"{endpoint}: {kind} {args or ''} after {after} calls", service=fault)
+    yield from _of_the_service(full)
     for kind in WIRE_FAULTS:
         for endpoint in ENDPOINTS if full else ("machine_actions", "download"):
             for after in (0, 3) if full else (1,):
@@ -68,6 +62,17 @@ def trials(full: bool, steps: int) -> Iterator[Inside]:
         yield Inside(f"disk full at the {call}th write", breaks=breakage.DiskFull(call))
     for jump in (-86400.0, -3600.0, 3600.0, 86400.0) if full else (-3600.0, 3600.0):
         yield Inside(f"clock stepped by {jump:g} s", breaks=breakage.ClockStep(jump))
+
+
+def _of_the_service(full: bool) -> Iterator[Inside]:
+    for index, (kind, args) in enumerate(SERVICE_FAULTS):
+        for place, endpoint in enumerate(ENDPOINTS):
+            if kind == "unknown_status" and endpoint not in ("machine_actions", "collect"):
+                continue
+            if full or (index + place) % len(ENDPOINTS) == 0:
+                for after in (0, 2) if full else (0,):
+                    fault = {"endpoint": endpoint, "kind": kind, "count": 1, "after": after, **args}
+                    yield Inside(f"{endpoint}: {kind} {args or ''} after {after} calls", service=fault)
 
 
 def campaign(full: bool, only: str, work: Path) -> bool:
@@ -88,7 +93,7 @@ def campaign(full: bool, only: str, work: Path) -> bool:
             names, dest = devices_of(number), work / f"evidence-{number}"
             if trial.service:
                 control(facts, "faults", trial.service)
-            outcome = forked(lambda names=names, dest=dest, trial=trial: collect(facts, names, dest, trial.breaks))
+            outcome = forked(functools.partial(collect, facts, names, dest, trial.breaks))
             trial.tracebacks += outcome.traceback
             complete(facts, names, dest, trial, outcome)
             shutil.rmtree(dest, ignore_errors=True)

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import Budget, Slot
-from ansible_collections.secops.defender.plugins.module_utils._service.token import Tokens
 from ansible_collections.secops.defender.plugins.module_utils._service.wire import (
     FIRST_PAUSE,
     RETRIES,
@@ -53,6 +52,14 @@ class _Tries:
     renewed: bool = False
 
 
+class Bearers(t.Protocol):
+    """Where the token of each call comes from, and a new one if the service wants none of it."""
+
+    def get(self) -> str: ...
+
+    def renew(self) -> None: ...
+
+
 class Session:
     """Calls of the Defender API: bearer, budget, patience, and errors that say what they mean.
 
@@ -63,7 +70,7 @@ class Session:
         self,
         http: Http,
         endpoints: Endpoints,
-        tokens: Tokens,
+        tokens: Bearers,
         budget: Budget,
         log: t.Callable[[str], None] = lambda text: None,
     ) -> None:

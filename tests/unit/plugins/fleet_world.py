@@ -32,7 +32,6 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.device impo
 from ansible_collections.secops.defender.plugins.module_utils._fleet.look import let_orphans_end, look
 from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
 from ansible_collections.secops.defender.plugins.module_utils._service.quota import DEFAULT_LIMITS, Budget, Limit
-from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     NetworkError,
@@ -41,6 +40,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     from_reply,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Machine
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
 COMMENT = "Alert 4711"
 LINK_LIFE = 60.0
@@ -58,22 +58,14 @@ class NoSlot(BaseException):
         super().__init__(delay)
 
 
-class VirtualClock(Clock):
-    """Time that passes only when somebody waits for it."""
+class EventClock(VirtualClock):
+    """A virtual clock on which things happen at their time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 1000.0
-        self.base = 1_800_000_000.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.crew: Crew | None = None
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.base + self.now
 
     def jitter(self, seconds: float) -> float:
         return seconds * 0.75
@@ -108,7 +100,7 @@ class VirtualClock(Clock):
     def restart(self) -> None:
         """A new process: nothing of the old one is under way any more."""
         self._events.clear()
-        self._stopped.clear()
+        self.start_again()
 
 
 @dataclass
@@ -132,7 +124,7 @@ class Crew:
     Whoever waits hands on to the one whose turn it is by the virtual clock, so all of it happens the same way each time.
     """
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: EventClock) -> None:
         self.clock = clock
         self.hands: list[Hand] = []
         self._current: Hand | None = None
@@ -208,7 +200,7 @@ class Job:
 class VirtualPool(Executor):
     """Runs each job at its virtual time; as many at once as a real pool of that size."""
 
-    def __init__(self, clock: VirtualClock, workers: int) -> None:
+    def __init__(self, clock: EventClock, workers: int) -> None:
         self.clock = clock
         self.current: Job | None = None
         self.most_at_once = 0
@@ -330,7 +322,7 @@ class World:
     """The service, and what the test wants to know of it. Times are those of the clock's monotonic()."""
 
     def __init__(self, limits: dict[str, tuple[Limit, ...]] | None = None) -> None:
-        self.clock = VirtualClock()
+        self.clock = EventClock()
         # The service's clock, which the control node's may be ahead of or behind.
         self.base = self.clock.base
         self.plans: dict[str, Plan] = defaultdict(Plan)
@@ -643,7 +635,7 @@ class MemoryFolder:
 class Recorder:
     """An observer that writes down what it is told."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: EventClock) -> None:
         self.clock = clock
         self.events: list[tuple[float, str, str, str]] = []
         self.troubles: list[str] = []

@@ -56,7 +56,7 @@ class Templar:
 
 
 def _plugin(args: dict[str, Any], **task: Any) -> ActionModule:
-    stub = SimpleNamespace(
+    stub: Any = SimpleNamespace(
         args=args,
         action="secops.defender.defender_collect_package",
         async_val=task.get("async_val", 0),
@@ -70,9 +70,10 @@ def _plugin(args: dict[str, Any], **task: Any) -> ActionModule:
         diff=False,
         become=False,
     )
-    plugin = ActionModule(
-        stub, Unreachable(), PlayContext(), SimpleNamespace(get_basedir=lambda: BASE), Templar(), None
-    )
+    connection: Any = Unreachable()
+    loader: Any = SimpleNamespace(get_basedir=lambda: BASE)
+    templar: Any = Templar()
+    plugin = ActionModule(stub, connection, PlayContext(), loader, templar, None)
     # The loader gives a plugin its name; ansible-core before 2.19 puts it into messages.
     plugin._load_name = stub.action
     return plugin

@@ -41,7 +41,8 @@ def rows(guide: str) -> list[list[str]]:
 
 def raised() -> set[str]:
     """Codes that stand in the code: class defaults, and whatever is given as C(code)."""
-    codes = {kind.default_code for kind in [_errors.DefenderError, *subclasses(_errors.DefenderError)]}
+    kinds: list[type[_errors.DefenderError]] = [_errors.DefenderError, *subclasses(_errors.DefenderError)]
+    codes = {kind.default_code for kind in kinds}
     for path in (TOP / "plugins").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             value = None

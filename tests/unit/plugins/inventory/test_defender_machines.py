@@ -162,7 +162,7 @@ def test_condition_is_decided_by_all_its_values(simulate: t.Any, sign_in: t.Any,
     )
     assert names(found) == ["a.contoso.com", "e.contoso.com"]
     assert defender_machines._names_in("a == 'x' and b | random") is None
-    assert defender_machines._names_in("lookup('x', a)") == {"lookup", "a"}
+    assert defender_machines._names_in("lookup('x', a)") == frozenset({"lookup", "a"})
 
 
 # Names
@@ -702,7 +702,7 @@ def test_vault(tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch)
     lines = "".join(f"  {line}\n" for line in text.splitlines())
     path.write_text(path.read_text(encoding="utf-8") + f"client_secret: !vault |\n{lines}", encoding="utf-8")
     loader = DataLoader()
-    loader.set_vault_secrets(secrets)
+    loader.set_vault_secrets(t.cast(t.Any, secrets))
     if DATA_TAGGING:
         monkeypatch.setattr(vault.VaultSecretsContext, "_current", vault.VaultSecretsContext(secrets))
     inventory = InventoryData()

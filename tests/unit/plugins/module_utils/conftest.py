@@ -14,10 +14,10 @@ from ansible_collections.secops.defender.plugins.module_utils._service.wire impo
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
     StubTokens,
-    VirtualClock,
     endpoints_of,
     private_budget,
 )
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, Simulator
 from simulator.keys import authority, key_pair
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests of the lower half of the engine have in common: a clock that only moves when told, and a way in."""
+"""What the tests of the lower half of the engine have in common: a way in, and small servers."""
 
 from __future__ import annotations
 
@@ -18,34 +18,6 @@ from simulator import Simulator
 from simulator.keys import authority
 
 ROOMY = {"default": (Limit(1_000_000, 60.0),)}
-
-
-class VirtualClock(Clock):
-    """Sleeping is moving the hands; jitter is none."""
-
-    def __init__(self, now: float = 1000.0, epoch: float = 1_800_000_000.0) -> None:
-        super().__init__()
-        self.now = now
-        self.epoch = epoch
-        self.slept: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.epoch + self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.check()
-        self.slept.append(seconds)
-        self.now += max(0.0, seconds)
-
-    def jitter(self, seconds: float) -> float:
-        return seconds
-
-    def start_again(self) -> None:
-        """After a run has stopped it: the next one has a clock of its own."""
-        self._stopped.clear()
 
 
 class StubTokens:
@@ -68,6 +40,9 @@ def endpoints_of(simulator: Simulator) -> Endpoints:
 
 def private_budget(clock: Clock, limits: t.Any = None) -> Budget:
     return Budget("tests", limits or ROOMY, clock)
+
+
+Server = t.TypeVar("Server", bound="TinyServer")
 
 
 class TinyServer:
@@ -99,7 +74,7 @@ class TinyServer:
             plain.settimeout(10)
             self._serve(self._context.wrap_socket(plain, server_side=True) if self._context else plain)
 
-    def __enter__(self) -> TinyServer:
+    def __enter__(self: Server) -> Server:
         return self
 
     def __exit__(self, *failure: object) -> None:

@@ -10,7 +10,11 @@ import typing as t
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Simulator
+
+if t.TYPE_CHECKING:
+    from ansible_collections.secops.defender.plugins.module_utils._tasks.door import FleetReporter
 
 
 class Teller:
@@ -18,7 +22,7 @@ class Teller:
 
     def __init__(self, live: bool = True) -> None:
         self.live = live
-        self.launched_by: dict[str, str] = {}
+        self.launched_by: t.Mapping[str, str] = {}
         self.lines: list[tuple[str, str]] = []
 
     def plan(self, plan: t.Any) -> None:
@@ -60,7 +64,7 @@ def ask(
     task: Task,
     args: t.Mapping[str, t.Any],
     check_mode: bool = False,
-    teller: Teller | None = None,
+    teller: FleetReporter | None = None,
     secrets: Secrets | None = None,
     clock: Clock | None = None,
     environ: t.Mapping[str, str] | None = None,
@@ -73,7 +77,7 @@ def ask(
 class Tenant:
     """A simulated tenant and the way in; an app of it by its name."""
 
-    def __init__(self, simulator: Simulator, clock: Clock) -> None:
+    def __init__(self, simulator: Simulator, clock: VirtualClock) -> None:
         self.simulator = simulator
         self.clock = clock
         self.teller = Teller()

@@ -63,7 +63,7 @@ def test_the_fleets_of_both_entries_are_not_one() -> None:
 
 
 def test_module_defaults_are_those_of_the_entrys_module() -> None:
-    assert listen(surroundings(FETCH, {"max_age": "1h", "dest": "/e"})).options.wish.dest == "/e"  # type: ignore[union-attr]
+    assert listen(surroundings(FETCH, {"max_age": "1h", "dest": "/e"})).options.wish.dest == "/e"
     with pytest.raises(OptionsError, match="no option of secops.defender.defender_fetch_package"):
         listen(surroundings(FETCH, {"comment": "worm", "dest": "/e"}))
 
@@ -114,7 +114,7 @@ def test_what_a_plan_says(changes: dict[str, Any], sentence: str) -> None:
 
 
 def test_a_plan_that_could_not_be_made_hands_no_number_on() -> None:
-    result = {"summary": SUMMARY, "packages": [], "msg": "380 devices.", "report": None, "reports": {}}
+    result: dict[str, Any] = {"summary": SUMMARY, "packages": [], "msg": "380 devices.", "report": None, "reports": {}}
     sheet = Sheet("f", (Request("pc1", "f"),))
     result["packages"] = [{"failed": False}]
     handed_on = artifact(sheet, result, "Approving starts 380 collections.")["data"]

@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 90.0
 
@@ -96,7 +97,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def look(checker: str, evidence: Path, *flags: str) -> dict[str, object]:
+def look(checker: str, evidence: Path, *flags: str) -> dict[str, Any]:
     if not (evidence / "custody.jsonl").exists():
         return {"complaints": [], "packages": {}, "events": []}
     command = [sys.executable, checker, str(evidence), *flags]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -28,7 +28,7 @@ class Loader(yaml.SafeLoader):
 
 
 for tag in ("!unsafe", "!vault"):
-    Loader.add_constructor(tag, lambda loader, node: loader.construct_scalar(node))
+    Loader.add_constructor(tag, lambda loader, node: loader.construct_scalar(cast(yaml.ScalarNode, node)))
 
 
 def as_playbook(text: str) -> str | None:

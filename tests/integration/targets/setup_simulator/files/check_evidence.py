@@ -17,6 +17,7 @@ import re
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 DIGEST = re.compile(rb'^(\{.*),"digest":"([0-9a-f]{64})"\}$')
 NAME = re.compile(r"^\d{8}T\d{6}Z_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(zip|json|zip\.part|json\.part)$")
@@ -31,8 +32,8 @@ class Check:
         self.folder = folder
         self.unfinished = unfinished
         self.complaints: list[str] = []
-        self.events: list[dict] = []
-        self.packages: dict[str, dict] = {}
+        self.events: list[dict[str, Any]] = []
+        self.packages: dict[str, dict[str, Any]] = {}
         self.parts: list[str] = []
 
     def complain(self, text: str) -> None:

@@ -26,7 +26,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.history 
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
-from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import VirtualClock
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
 
 def _unfinished(history: History, machine_id: str, comment: str, since: float) -> Request | None:
@@ -566,7 +566,7 @@ def test_who_asked_is_the_user_even_without_an_entry_in_the_user_database(monkey
     def unknown(uid: int) -> str:
         raise KeyError("getpwuid(): uid not found")
 
-    monkeypatch.setattr(_who.pwd, "getpwuid", unknown)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
     monkeypatch.setenv("JOB_ID", "42")
     who = _who.asked_by()
     assert (who["user"], who["awx_job_id"]) == (str(os.getuid()), "42")

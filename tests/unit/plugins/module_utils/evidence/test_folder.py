@@ -35,7 +35,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ReplyLost,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
-from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import Killed, VirtualClock, package_bytes
+from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import Killed, package_bytes
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
 MACHINE = Machine(id="a" * 40, dns_name="pc01.contoso.com")
 ACTION_ID = "5382f7ea-7557-4ab7-9782-d50480024a4e"
@@ -116,7 +117,7 @@ def _beside(folder: Folder) -> Folder:
 def _killed(folder: Folder) -> None:
     """What kill -9 leaves of a run: its files are closed, and nothing is tidied up."""
     presence = folder.custody._presence
-    for file in [folder.custody._file, presence._file if presence else -1, folder.custody.dir.file]:  # type: ignore[union-attr]
+    for file in [folder.custody._file, presence._file if presence else -1, folder.custody.dir.file]:
         if file >= 0:
             os.close(file)
     for part in folder._held.values():

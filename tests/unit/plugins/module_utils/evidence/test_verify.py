@@ -28,7 +28,8 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.verify i
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
 from ansible_collections.secops.defender.tests.report import sample
-from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import VirtualClock, package_bytes
+from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import package_bytes
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 MACHINES = [Machine(f"{number:040x}", f"pc0{number}.contoso.com") for number in (1, 2, 3)]

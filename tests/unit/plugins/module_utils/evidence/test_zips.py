@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ansible_collections.secops.defender.plugins.module_utils._evidence import zips as _zips
 from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy, check_zip
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock, Stopped
-from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import VirtualClock
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
 CONTENT = b"evidence " * 500
 

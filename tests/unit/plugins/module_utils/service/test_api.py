@@ -21,7 +21,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, PastAction, Simulator
 from simulator.odata import MACHINE_PROPERTIES, parse_filter
 
@@ -149,7 +149,7 @@ def test_each_id_once_whatever_its_case() -> None:
 
 
 def test_rows_that_are_none_are_left_out() -> None:
-    strange = [None, 5, "text", [], {}, {"id": None}, {"id": ""}, *rows(1)]
+    strange: list[Any] = [None, 5, "text", [], {}, {"id": None}, {"id": ""}, *rows(1)]
     api, _session = scripted({"value": strange})
     assert api.machines() == rows(1)
     api, _session = scripted({"value": [{"id": "a"}, {"id": "b", "status": 5}, {"id": "c", "status": "Pending"}]})

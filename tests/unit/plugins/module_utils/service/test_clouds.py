@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
 import urllib3.util
@@ -89,11 +91,12 @@ def test_legacy_audiences_open_the_public_cloud_only() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("option", ["api_url", "login_url"])
 def test_urls_that_are_none(option: str, url: str) -> None:
+    options: dict[str, Any] = {option: url}
     if not url:
-        assert endpoints(**{option: url}) == endpoints()
+        assert endpoints(**options) == endpoints()
         return
     with pytest.raises(OptionsError, match=f"{option} is not a base URL") as caught:
-        endpoints(**{option: url})
+        endpoints(**options)
     assert "https://host" in caught.value.advice
 
 
@@ -124,7 +127,7 @@ def test_urls_of_ones_own(url: str) -> None:
         ({"cloud": "dod", "audience": "https://api-gov.security.microsoft.us"}, ["Threat Protection", f"Use audience {GOV}"]),
     ],
 )  # fmt: skip
-def test_contradictions_are_refused_with_the_right_set(options: dict[str, str], words: list[str]) -> None:
+def test_contradictions_are_refused_with_the_right_set(options: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(OptionsError) as caught:
         endpoints(**options)
     text = str(caught.value)
@@ -284,10 +287,10 @@ def test_hosts_and_ports_that_are_not_the_services(link: str) -> None:
     ],
 )  # fmt: skip
 def test_what_contradicts_from_farther_away_is_refused(
-    given: dict[str, str], origins: dict[str, str], named: str
+    given: dict[str, Any], origins: dict[str, str], named: str
 ) -> None:
     with pytest.raises(OptionsError) as caught:
-        endpoints(**given, origins=origins)  # type: ignore[arg-type]
+        endpoints(**given, origins=origins)
     assert named in caught.value.message
     for value in given.values():
         assert value in caught.value.message

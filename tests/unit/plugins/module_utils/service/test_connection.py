@@ -17,8 +17,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, Simulator
 
 Simulate = Callable[..., Simulator]

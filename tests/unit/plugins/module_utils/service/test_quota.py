@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import multiprocessing
@@ -32,7 +33,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.quota imp
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock, Stopped
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
 Limits = tuple[Limit, ...]
 LINKS: Limits = (Limit(2, 60.0), Limit(120, 3600.0))
@@ -106,7 +107,7 @@ class Play:
 
         start = self.clock.now
         for number, caller in enumerate(self.callers):
-            at(start + caller.asks_at, lambda number=number: ask(number))  # type: ignore[misc]
+            at(start + caller.asks_at, functools.partial(ask, number))
         for _step in range(50_000):
             if not events:
                 return self.calls
@@ -378,7 +379,7 @@ def test_steps_of_the_wall_clock_do_not_matter(clock: VirtualClock, tmp_path: pa
     first = budget_of(limits, clock, tmp_path)
     first.done(first.acquire("machines"))
     for step in (86_400.0, -900_000.0):
-        clock.epoch += step
+        clock.base += step
         assert budget_of(limits, clock, tmp_path).forecast("machines", 1) == 60.0
         assert first.forecast("machines", 1) == 60.0
 
@@ -388,7 +389,7 @@ def _restart(
 ) -> None:
     wall = clock.wall() + off_for + wall_error
     clock.now = 5.0
-    clock.epoch = wall - clock.now
+    clock.base = wall - clock.now
     monkeypatch.setattr(_quota, "_boot_id", lambda started: boot)
 
 
@@ -726,7 +727,7 @@ def test_threads_on_one_budget(tmp_path: pathlib.Path) -> None:
     budget = budget_of(limits, Clock(), tmp_path)
     made: list[Call] = []
     threads = [
-        threading.Thread(target=lambda number=number: made.extend(_measure(budget, number, 15, 0.001)))  # type: ignore[misc]
+        threading.Thread(target=lambda number=number: made.extend(_measure(budget, number, 15, 0.001)))
         for number in range(8)
     ]
     for thread in threads:

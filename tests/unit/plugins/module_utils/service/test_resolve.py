@@ -25,7 +25,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
 from ansible_collections.secops.defender.plugins.module_utils._service.session import Session
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError, ServiceError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, PastAction, Simulator
 
 Simulate = Callable[..., Simulator]

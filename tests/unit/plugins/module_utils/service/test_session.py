@@ -41,12 +41,12 @@ from ansible_collections.secops.defender.plugins.module_utils._words.version imp
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
     StubTokens,
     TinyServer,
-    VirtualClock,
     answering,
     endpoints_of,
     private_budget,
     read_request,
 )
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, PastAction, Simulator
 from simulator.testing import Client
 
@@ -271,11 +271,12 @@ def test_retry_after_as_a_date(ahead: float, seconds: float, clock: VirtualClock
     [(400, ServiceError, "BadRequest"), (403, ServiceError, "Forbidden"), (404, NotFound, "NotFound"), (414, ServiceError, "ServiceError")],
 )  # fmt: skip
 def test_refusals_are_not_repeated(
-    status: int, kind: type, code: str, simulate: Simulate, connect: Connect, clock: VirtualClock
+    status: int, kind: type[ServiceError], code: str, simulate: Simulate, connect: Connect, clock: VirtualClock
 ) -> None:
     simulator = simulate(Device("pc01"))
     # Without a code the simulator sends a body that is not the service's.
-    simulator.add_fault("machines", "status", status=status, **({"code": "NotFound"} if status == 404 else {}))
+    details: dict[str, Any] = {"code": "NotFound"} if status == 404 else {}
+    simulator.add_fault("machines", "status", status=status, **details)
     with pytest.raises(kind, match="Failed to list machines") as caught:
         get(connect(simulator))
     assert caught.value.code == code and len(simulator.requests) == 1 and clock.slept == []
@@ -448,6 +449,10 @@ def _closing(connection: socket.socket) -> None:
     read_request(connection)
 
 
+def _wait(lasting: threading.Event) -> None:
+    lasting.wait(5)
+
+
 @pytest.mark.parametrize("fault", ["refused", "name", "closed", "silent", "untrusted", "cut", "proxy", "proxy name"])
 def test_messages_never_show_the_query(
     fault: str, clock: VirtualClock, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
@@ -455,7 +460,7 @@ def test_messages_never_show_the_query(
     simulator = simulate()
     lasting = threading.Event()
     serve: Callable[[socket.socket], None] = {
-        "silent": lambda connection: lasting.wait(5) and None,
+        "silent": lambda connection: _wait(lasting),
         "cut": answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
     }.get(fault, _closing)
     with TinyServer(serve) as server:
@@ -741,9 +746,7 @@ def test_half_a_character_is_replaced_and_whole_ones_stay(simulate: Simulate, co
 
 
 def test_a_reply_that_is_nested_without_end_is_no_answer() -> None:
-    reply = requests.Response()
-    reply._content = b"[" * 100_000
-    assert _http.json_of(reply) is None
+    assert _http.json_of(_http.Reply(200, "https://api.example", {}, b"[" * 100_000)) is None
 
 
 GATEWAYS = ["text", "empty", "json", "json_error", "json_text", "html"]
@@ -886,7 +889,8 @@ def test_numbers_in_headers_that_are_none(header: bytes, simulate: Simulate, con
 @pytest.mark.parametrize("kind", ["gzip", "block_page"])
 def test_a_download_that_something_on_the_way_has_changed(kind: str, simulate: Simulate, connect: Connect) -> None:
     simulator, link, _whole = package(simulate, Device("pc01", history=FINISHED))
-    simulator.add_fault("download", kind, **({"status": 200} if kind == "block_page" else {}))
+    details: dict[str, Any] = {"status": 200} if kind == "block_page" else {}
+    simulator.add_fault("download", kind, **details)
     with pytest.raises(StrangeReply, match="something on the way has changed the download") as caught:
         with connect(simulator).stream(link, 0):
             pass
@@ -952,10 +956,18 @@ def test_a_host_that_can_be_none(url: str, clock: VirtualClock) -> None:
         Http(None, True, 5.0, clock).send("GET", url)
 
 
+class _Listener(logging.Handler):
+    def __init__(self, heard: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._heard.append(record)
+
+
 def test_urllib3_tells_nobody_of_a_link(clock: VirtualClock) -> None:
     heard: list[logging.LogRecord] = []
-    listener = logging.Handler()
-    listener.emit = heard.append  # type: ignore[method-assign]
+    listener = _Listener(heard)
     logging.getLogger().addHandler(listener)
     try:
         Http(None, True, 5.0, clock)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import threading
 import time
+import typing as t
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -49,9 +50,9 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import (
-    VirtualClock,
     endpoints_of,
 )
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, Simulator
 from simulator.keys import b64url, key_pair, write_private
 from simulator.testing import Client
@@ -115,7 +116,7 @@ TELLING = ["access_token", "client_secret", "certificate_path", "federated_token
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_named_source_is_taken_whatever_else_is_given(source: str) -> None:
-    everything = {name: value for options in FULL.values() for name, value in options.items()}
+    everything: dict[str, t.Any] = {name: value for options in FULL.values() for name, value in options.items()}
     assert choose_source(Settings(**everything, auth_source=source)) == (
         source,
         f"Signing in with {source}, as auth_source says.",
@@ -474,7 +475,11 @@ def test_short_lived_tokens_are_renewed(
     simulate: Callable[..., Simulator], clock: VirtualClock, secrets: Secrets
 ) -> None:
     tenant = simulate(Device("pc01"), clock=None, token_lifetime=200)
-    options = {"tenant": tenant.tenant, "client_id": tenant.client_id, "client_secret": tenant.client_secret}
+    options: dict[str, t.Any] = {
+        "tenant": tenant.tenant,
+        "client_id": tenant.client_id,
+        "client_secret": tenant.client_secret,
+    }
     http = Http(tenant.ca_path, True, 10, clock)
     tokens, _why = open_tokens(Settings(**options), endpoints_of(tenant), http, secrets)
     first = tokens.get()
@@ -803,7 +808,7 @@ def test_device_code(comes: bool, tenant: Simulator, secrets: Secrets) -> None:
     shown: list[str] = []
     issued: set[str] = set()
     clock.seen = lambda: issued.update(tenant.entra._device_codes)
-    options = {"tenant": tenant.tenant, "client_id": tenant.app("secops-desktop").client_id}
+    options: dict[str, t.Any] = {"tenant": tenant.tenant, "client_id": tenant.app("secops-desktop").client_id}
     http = Http(tenant.ca_path, True, 10, clock)
     tokens, why = open_device_code(Settings(**options), endpoints_of(tenant), http, secrets, shown.append)
     assert "device code" in why and not tenant.requests
@@ -824,7 +829,7 @@ def test_mistakes_with_a_device_code(tenant: Simulator, secrets: Secrets, clock:
     where = endpoints_of(tenant)
     error = refusal(lambda: open_device_code(Settings(tenant="t"), where, http, secrets, print), OptionsError)
     assert "missing: client_id" in error.message
-    options = {"tenant": tenant.tenant, "client_id": tenant.client_id}
+    options: dict[str, t.Any] = {"tenant": tenant.tenant, "client_id": tenant.client_id}
     error = refusal(open_device_code(Settings(**options), where, http, secrets, pytest.fail)[0].get)
     assert error.code == "AADSTS7000218" and error.advice == SIGN_IN_ADVICE["AADSTS7000218"]
 
@@ -1038,7 +1043,7 @@ def test_msal_is_needed_but_for_a_given_token(
 
 def test_no_secret_is_said_by_a_reason_for_the_choice(tenant: Simulator, secrets: Secrets, clock: VirtualClock) -> None:
     http = Http(tenant.ca_path, True, 10, clock)
-    options = {
+    options: dict[str, t.Any] = {
         "tenant": tenant.tenant,
         "client_id": tenant.client_id,
         "client_secret": tenant.client_secret,

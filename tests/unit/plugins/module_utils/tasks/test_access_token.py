@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.access_token import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
 from simulator.settings import App
 

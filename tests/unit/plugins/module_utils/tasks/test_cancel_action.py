@@ -12,8 +12,8 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks import canc
 from ansible_collections.secops.defender.plugins.module_utils._tasks.cancel_action import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
 from simulator.devices import PastAction
 from simulator.settings import App
@@ -176,7 +176,8 @@ def test_raced_by_the_end_of_the_action(desk: Desk, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("kind", ["reset_after", "status_after"])
 def test_a_lost_reply_of_a_cancellation_that_was_taken(desk: Desk, kind: str) -> None:
-    desk.simulator.add_fault("cancel", kind, **({"status": 504} if kind == "status_after" else {}))
+    details: dict[str, t.Any] = {"status": 504} if kind == "status_after" else {}
+    desk.simulator.add_fault("cancel", kind, **details)
     result = desk(machines=["busy1"])
     assert (result["failed"], result["changed"]) == (False, True), result["msg"]
     assert desk.tenant.posts() == ["cancel"]
@@ -199,7 +200,8 @@ def test_cancelled_by_somebody_else_meanwhile(desk: Desk, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("kind", ["reset", "status"])
 def test_a_lost_cancellation_is_sent_again(desk: Desk, kind: str) -> None:
-    desk.simulator.add_fault("cancel", kind, **({"status": 503} if kind == "status" else {}))
+    details: dict[str, t.Any] = {"status": 503} if kind == "status" else {}
+    desk.simulator.add_fault("cancel", kind, **details)
     result = desk(machines=["busy1"])
     assert (result["failed"], result["changed"]) == (False, True), result["msg"]
     assert desk.tenant.posts() == ["cancel", "cancel"]

@@ -6,10 +6,10 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks import pack
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
+    DefenderError,
     MissingLibrary,
     NetworkError,
     ServiceError,
@@ -77,10 +78,10 @@ class Said(Recorder):
     """A door that writes down whatever it is told."""
 
     live = True
-    launched_by: ClassVar[dict[str, str]] = {}
 
     def __init__(self, clock: Any) -> None:
         super().__init__(clock)
+        self.launched_by: Mapping[str, str] = {}
         self.lines: list[str] = []
         self.plans: list[Any] = []
 
@@ -290,7 +291,7 @@ def test_a_failure_for_all_is_in_all_that_were_open(collect: Collect, world: Wor
 @pytest.mark.parametrize("endpoint", ["machines", "machine_actions"])
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_a_failure_before_anything_was_started(
-    collect: Collect, world: World, endpoint: str, failure: Exception, said_so: str, check_mode: bool
+    collect: Collect, world: World, endpoint: str, failure: DefenderError, said_so: str, check_mode: bool
 ) -> None:
     world.fault(endpoint, failure, left=-1)
     result = collect(check_mode, machines=["pc01", "pc02", "pc01"])
@@ -310,7 +311,7 @@ def test_a_token_that_ends_before_the_work_is_refused_before_the_start(
         works.append(work)
         raise AuthError("The access token ends too soon.", code="TokenTooShort")
 
-    monkeypatch.setattr(_packages.Connection, "check_lifetime", too_short)
+    monkeypatch.setattr(vars(_packages)["Connection"], "check_lifetime", too_short)
     world.know(*[f"ws{number}" for number in range(250)])
     result = collect(machines=[f"ws{number}" for number in range(250)])
     assert works == [pytest.approx(120.0, abs=1)]

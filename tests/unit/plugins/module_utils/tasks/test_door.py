@@ -55,7 +55,7 @@ class Work:
 
 
 def task_of(work: Work) -> Task:
-    spec = {
+    spec: dict[str, dict[str, t.Any]] = {
         "comment": {"type": "str", "required": True, "aliases": ["why"]},
         "password": {"type": "str", "no_log": True, "fallback": (None, ["DEFENDER_PASSWORD"])},
         "machines": {"type": "list"},

@@ -15,8 +15,8 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.folder i
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
 from simulator.devices import PastAction
 from simulator.packages import package
@@ -225,9 +225,8 @@ def test_a_newer_action_that_is_not_ready_hides_no_package_where_any_will_do(arc
 
 def test_ambiguous_names(archive: Archive) -> None:
     result = archive(machines=[TWIN], on_ambiguous="newest")
-    newest = max(
-        (device for device in archive.simulator.fleet.devices if device.name == TWIN), key=lambda d: -d.last_seen
-    )  # type: ignore[operator]
+    twins = [device for device in archive.simulator.fleet.devices if device.name == TWIN]
+    newest = min(twins, key=lambda device: float(device.last_seen))
     assert not result["failed"] and result["packages"][0]["machine_id"] == newest.id
 
 

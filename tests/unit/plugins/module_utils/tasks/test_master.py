@@ -19,9 +19,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(master, "_GRACE", 0.05)
 
 
+def _never(code: int) -> None:
+    pytest.fail(f"The process was to end with {code}.")
+
+
 def test_a_wait_ends_when_the_master_is_gone() -> None:
     clock = Clock()
-    with pytest.raises(MasterGone), master.watched(clock, lambda: True, pytest.fail):
+    with pytest.raises(MasterGone), master.watched(clock, lambda: True, _never):
         clock.sleep(60.0)
 
 
@@ -44,7 +48,7 @@ def test_nothing_happens_while_the_master_lives() -> None:
         asked.set()
         return False
 
-    with master.watched(clock, gone, pytest.fail):
+    with master.watched(clock, gone, _never):
         assert asked.wait(10.0)
         clock.sleep(0.001)
 

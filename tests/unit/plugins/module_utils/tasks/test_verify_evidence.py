@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence import verify as _verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._tasks import verify_evidence as _module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Teller, Tenant, ask
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, Simulator
 
 KEYS = ["changed", "error", "failed", "findings", "head", "head_compared", "interrupted", "msg", "node", "packages", "summary",
@@ -166,7 +167,7 @@ def test_what_cannot_be_read(real: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def refuse(*args: t.Any) -> t.NoReturn:
         raise EvidenceError("x cannot be read: Permission denied.", code="EvidenceUnreadable")
 
-    monkeypatch.setattr(_module.verify, "verify", refuse)
+    monkeypatch.setattr(_verify, "verify", refuse)
     result = check(real)
     assert result["error"]["code"] == "EvidenceUnreadable" and "Permission denied" in result["msg"]
 

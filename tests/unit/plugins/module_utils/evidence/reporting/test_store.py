@@ -64,7 +64,7 @@ def test_a_recorded_report_gets_its_name_from_the_next_run(folder: Folder, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(store.os, "rename", crash)
+        patched.setattr("os.rename", crash)
         store.write(folder, sample.facts([]), sample.BEGAN)
     [part] = folder.path.glob("report-*")
     assert part.name.endswith(".json.part")

@@ -196,9 +196,12 @@ class Http:
             for piece in reply.raw.stream(_PIECE, decode_content=True):
                 size += len(piece)
                 if size > most:
+                    # A failure keeps what its frame holds, while the next attempt reads as much again.
+                    pieces.clear()
                     raise ReplyLost(f"The reply of {host} is longer than {most >> 20} MiB.", advice=_MEDDLED)
                 pieces.append(piece)
         except (urllib3.exceptions.ReadTimeoutError, TimeoutError):
+            pieces.clear()
             raise slow(host, self._timeout) from None
         except (urllib3.exceptions.HTTPError, OSError) as failure:
             raise ReplyLost(f"The reply of {host} did not arrive: {reason(failure)}.", advice=NETWORK_ADVICE) from None

@@ -57,7 +57,7 @@ def devices_of(number: int, count: int = len(SCENARIOS)) -> list[str]:
     return [f"t{number:04d}-{index}.contoso.com" for index in range(count)]
 
 
-def write_fleet(path: Path, count: int) -> None:
+def write_fleet(path: Path, count: int, scenarios: tuple[str, ...] = SCENARIOS) -> None:
     """So many trials' devices, each trial's its own."""
     devices = [
         {
@@ -67,7 +67,7 @@ def write_fleet(path: Path, count: int) -> None:
             **({"times": 1} if scenario in ("truncated", "corrupt") else {}),
         }
         for trial in range(count)
-        for name, scenario in zip(devices_of(trial), SCENARIOS, strict=True)
+        for name, scenario in zip(devices_of(trial, len(scenarios)), scenarios, strict=True)
     ]
     settings = {
         "minute": MINUTE,

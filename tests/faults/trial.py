@@ -36,12 +36,13 @@ class Facts:
 
     connection: dict[str, str]
     devices: list[dict[str, str]]
+    identity_url: str
     work: Path
 
     @classmethod
     def of(cls, published: dict[str, t.Any], work: Path) -> Facts:
         names = ("api_url", "login_url", "audience", "ca_path", "tenant", "client_id", "client_secret")
-        return cls({name: published[name] for name in names}, published["devices"], work)
+        return cls({name: published[name] for name in names}, published["devices"], published["identity_url"], work)
 
 
 @dataclass(frozen=True)

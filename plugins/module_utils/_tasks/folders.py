@@ -16,6 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.reportin
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
+from ansible_collections.secops.defender.plugins.module_utils._tasks.master import nobody_waits
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
@@ -105,7 +106,8 @@ def run(work: Work, service: Result) -> None:
         _tell_what_is_open(work, folder, {device.machine.id for device in devices})
     try:
         fleet.run()
-        work.fatal = fleet.fatal
+        # What nobody was told of is no end: who runs the task again gets these packages, and no new ones.
+        work.fatal = fleet.fatal or (nobody_waits() if work.context.master_gone() else None)
     except MasterGone as failure:
         work.fatal = failure
     for dest, folder in work.folders.items():

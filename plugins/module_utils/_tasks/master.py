@@ -35,12 +35,7 @@ def watched(clock: Clock, gone: t.Callable[[], bool], leave: t.Callable[[int], t
     def watch() -> None:
         while not done.wait(_PACE):
             if gone():
-                clock.abandon(
-                    MasterGone(
-                        "The run was given up, because the process that waited for it is gone.",
-                        advice="Run again: what was begun is picked up.",
-                    )
-                )
+                clock.abandon(nobody_waits())
                 if not done.wait(_GRACE):
                     leave(1)
                 return
@@ -51,6 +46,14 @@ def watched(clock: Clock, gone: t.Callable[[], bool], leave: t.Callable[[int], t
         yield
     finally:
         done.set()
+
+
+def nobody_waits() -> MasterGone:
+    """Why a run ends that has lost its master."""
+    return MasterGone(
+        "The run was given up, because the process that waited for it is gone.",
+        advice="Run again: what was begun is picked up.",
+    )
 
 
 def parent_gone() -> t.Callable[[], bool]:

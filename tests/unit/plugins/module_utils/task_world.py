@@ -68,9 +68,17 @@ def ask(
     secrets: Secrets | None = None,
     clock: Clock | None = None,
     environ: t.Mapping[str, str] | None = None,
+    master_gone: t.Callable[[], bool] = lambda: False,
 ) -> dict[str, t.Any]:
     """A task, asked as its doors ask it."""
-    context = Context(check_mode, teller or Teller(), secrets or Secrets(), "control", clock or Clock())
+    context = Context(
+        check_mode,
+        teller or Teller(),
+        secrets or Secrets(),
+        "control",
+        clock or Clock(),
+        master_gone=master_gone,
+    )
     return open_door(task, args, environ or {}, None, context)
 
 

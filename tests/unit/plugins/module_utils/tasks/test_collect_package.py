@@ -134,10 +134,15 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
     monkeypatch.setattr(_packages, "Connection", Connection)
     monkeypatch.setattr(_packages, "ThreadPoolExecutor", lambda max_workers: pools[-1])
 
-    def run(check_mode: bool = False, asked: list[str] | None = None, **given: Any) -> dict[str, Any]:
+    def run(
+        check_mode: bool = False,
+        asked: list[str] | None = None,
+        master_gone: Callable[[], bool] = lambda: False,
+        **given: Any,
+    ) -> dict[str, Any]:
         world.clock.restart()
         pools.append(VirtualPool(world.clock, given.get("downloads", 4) + 6))
-        result = ask(TASK, _args(**given), check_mode, said, clock=world.clock)
+        result = ask(TASK, _args(**given), check_mode, said, clock=world.clock, master_gone=master_gone)
         _check_shape(result, asked or given.get("machines", ["pc01"]))
         return result
 
@@ -385,6 +390,15 @@ def test_a_task_that_was_killed_is_resumed(collect: Collect, world: World, tmp_p
         collect(dest=str(tmp_path))
     world.step = lambda name: None
     assert collect(dest=str(tmp_path))["packages"][0]["request"] == "started"
+
+
+def test_what_nobody_was_told_of_is_no_end(collect: Collect, world: World, tmp_path: Path) -> None:
+    log = tmp_path / "custody.jsonl"
+    result = collect(dest=str(tmp_path), master_gone=lambda: log.exists() and "package_stored" in log.read_text())
+    assert result["failed"] and "run_aborted" in log.read_text() and "run_ended" not in log.read_text()
+    again = collect(dest=str(tmp_path))
+    assert again["packages"][0]["request"] == "resumed" and again["packages"][0]["package"]
+    assert world.accepted == {"pc01": 1}
 
 
 # ---- bad options ----

@@ -17,7 +17,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ReplyLost,
     ServiceError,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Machine
+from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Alert, Machine
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 # List machines API and List machine actions API: maximum page size.
@@ -27,7 +27,7 @@ _PAGES = 200
 # How often a list that changes while it is read is read anew.
 _LISTINGS = 3
 _ROWS = ("value", list)
-_NOUNS = {"machines": "machines", "machine_actions": "machine actions"}
+_NOUNS = {"machines": "machines", "machine_actions": "machine actions", "alerts": "alerts"}
 
 
 def literal(text: str) -> str:
@@ -94,6 +94,10 @@ class Api:
             except ServiceError:
                 continue
         return found
+
+    def alerts(self, query: str) -> list[Alert]:
+        """Alerts that an OData filter selects, each once (List alerts API)."""
+        return [Alert.from_api(row) for row in self._list("alerts", "/api/alerts", "list alerts", query)]
 
     def action(self, action_id: str) -> Action:
         """Raises NotFound for an unknown id, and for a moment after the action was created."""

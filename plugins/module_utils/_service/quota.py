@@ -38,6 +38,7 @@ ENDPOINTS = (
     "machines",
     "find_by_ip",
     "find_by_tag",
+    "alerts",
 )
 
 

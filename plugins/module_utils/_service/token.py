@@ -22,8 +22,9 @@ Fetch = t.Callable[[bool], tuple[str, float]]
 
 COLLECT_PERMISSION = "Machine.CollectForensics"
 READ_PERMISSIONS = ("Machine.Read.All", "Machine.ReadWrite.All")
+ALERT_PERMISSIONS = ("Alert.Read.All", "Alert.ReadWrite.All")
 # Permissions of a user's token have no .All (Machine.Read, Machine.ReadWrite).
-_DELEGATED = {"Machine.Read.All": "Machine.Read", "Machine.ReadWrite.All": "Machine.ReadWrite"}
+_DELEGATED = {name: name.removesuffix(".All") for name in (*READ_PERMISSIONS, *ALERT_PERMISSIONS)}
 
 # Renewed when less than this is left, in seconds, or a fifth of the life of a token that lives shorter.
 _RENEW_BEFORE = 300.0
@@ -204,7 +205,8 @@ def _check_permissions(claims: Claims, required: t.Sequence[tuple[str, ...]]) ->
                 advice=f"Add {names[0]} of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent "
                 "(to a managed identity: assign the app role). "
                 "Starting a collection needs Machine.CollectForensics; finding devices, following actions and getting "
-                "package links need Machine.Read.All or Machine.ReadWrite.All." + extra,
+                "package links need Machine.Read.All or Machine.ReadWrite.All; reading alerts needs Alert.Read.All."
+                + extra,
                 code="MissingPermission",
             )
 

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError, printable
 
 COLLECT = "CollectInvestigationPackage"
 # Machine action resource type, C(type), and what else was seen. The enum is open.
@@ -82,6 +82,7 @@ class Machine:
     tags: tuple[str, ...] = ()
     risk_score: str | None = None
     exposure: str | None = None
+    group: str | None = None
 
     @classmethod
     def from_api(cls, entity: object) -> Machine:
@@ -101,6 +102,7 @@ class Machine:
             tags=tuple(map(str, tags)) if isinstance(tags := entity.get("machineTags"), list) else (),
             risk_score=_text(entity.get("riskScore")),
             exposure=_text(entity.get("exposureLevel")),
+            group=_text(entity.get("rbacGroupName")),
         )
 
     @property
@@ -182,6 +184,78 @@ class Action:
             "status": self.status,
             "requestor": self.requestor,
             "comment": self.comment,
+            "created": self.created,
+            "updated": self.updated,
+        }
+
+
+# A text of an alert is cut to so many characters: a rule and a comment need no more.
+_LONGEST = 1000
+# How Jinja begins an expression, a statement and a comment.
+_JINJA = re.compile(r"\{(?=[{%#])")
+
+
+def _tame(value: object) -> str | None:
+    """A text of an alert that nothing behind the event source takes for more than a text.
+
+    Whoever names a file or a device has a say in it, and ansible-rulebook hands events to playbooks as extra variables, which
+    Ansible templates: what would begin a template is taken apart.
+    """
+    text = _text(value)
+    return _JINJA.sub("{ ", printable(text[:_LONGEST])) if text else None
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert (Alert resource type), parsed leniently. Times are the API's own strings."""
+
+    id: str
+    severity: str | None = None
+    status: str | None = None
+    title: str | None = None
+    category: str | None = None
+    detection_source: str | None = None
+    incident_id: int | str | None = None
+    machine_id: str | None = None
+    dns_name: str | None = None
+    created: str | None = None
+    updated: str | None = None
+
+    @classmethod
+    def from_api(cls, entity: t.Mapping[str, t.Any]) -> Alert:
+        """An alert as the list of alerts has it, which gives none without an id."""
+        incident = entity.get("incidentId")
+        return cls(
+            id=_tame(entity["id"]) or "",
+            severity=_tame(entity.get("severity")),
+            status=_tame(entity.get("status")),
+            title=_tame(entity.get("title")),
+            category=_tame(entity.get("category")),
+            detection_source=_tame(entity.get("detectionSource")),
+            incident_id=incident if isinstance(incident, int) else _tame(incident),
+            machine_id=(_tame(entity.get("machineId")) or "").lower() or None,
+            dns_name=_tame(entity.get("computerDnsName")),
+            created=_tame(entity.get("alertCreationTime")),
+            updated=_tame(entity.get("lastUpdateTime")),
+        )
+
+    @property
+    def changed_at(self) -> float:
+        """When it was last changed, or made; 0.0 where the service does not say."""
+        return max(parse_time(self.updated), parse_time(self.created))
+
+    def as_event(self) -> dict[str, t.Any]:
+        """The C(alert) of an event."""
+        return {
+            "id": self.id,
+            "severity": self.severity,
+            "status": self.status,
+            "title": self.title,
+            "category": self.category,
+            "detection_source": self.detection_source,
+            "incident_id": self.incident_id,
+            "machine_id": self.machine_id,
+            "computer_dns_name": self.dns_name,
             "created": self.created,
             "updated": self.updated,
         }

@@ -26,7 +26,9 @@ Spec = dict[str, Option]
 Rules = dict[str, list[list[str]]]
 
 # What selects is never unset by a blank: it would then mean everything. The documentation of each says what an empty list does.
-SELECTORS = frozenset({"machines", "tag", "filter", "action_ids", "type", "status", "indicators", "artefacts"})
+SELECTORS = frozenset(
+    {"machines", "tag", "filter", "action_ids", "type", "status", "severities", "statuses", "indicators", "artefacts"}
+)
 # Options whose text is a duration; the specs give them the type str.
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$", re.IGNORECASE)
 _LONGEST = 50 * 365 * 86400.0

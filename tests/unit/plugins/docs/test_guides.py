@@ -22,7 +22,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words import erro
 
 TOP = pathlib.Path(_errors.__file__).parents[3]
 DOCS = TOP / "docs"
-GUIDES = ("authentication", "devices", "troubleshooting")
+GUIDES = ("alerts", "authentication", "devices", "troubleshooting")
 
 
 def text(guide: str) -> str:

@@ -13,6 +13,7 @@ import yaml
 
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.access_token import TASK as TOKEN
+from ansible_collections.secops.defender.plugins.module_utils._tasks.alert_requests import TASK as ALERTS
 from ansible_collections.secops.defender.plugins.module_utils._tasks.cancel_action import TASK as CANCEL
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Task
@@ -24,7 +25,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.search_evid
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import ask
 
-TASKS = [TOKEN, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY, INFO, SEARCH]
+TASKS = [TOKEN, ALERTS, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY, INFO, SEARCH]
 # Kept by Ansible itself.
 _CORES = {"changed", "failed", "msg"}
 

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import log_line, packages
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Limits
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
@@ -19,7 +19,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import duration
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, near
 from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|B)?\s*$", re.IGNORECASE)
@@ -90,6 +90,18 @@ def _machine(value: t.Any) -> str:
             advice="Give device IDs, DNS names, or machines as a module has returned them. Nothing was read.",
         )
     return value.strip()
+
+
+def artefacts(given: t.Sequence[t.Any]) -> frozenset[str]:
+    """Kinds of artefact by their names. Raises OptionsError."""
+    names = [str(each).strip().lower() for each in given]
+    unknown = [name for name in names if name not in kinds.KINDS]
+    if unknown:
+        raise OptionsError(
+            f"artefacts holds {', '.join(unknown)}, which is no kind of artefact.",
+            advice=f"{near(unknown[0], kinds.KINDS)}Kinds: {', '.join(kinds.KINDS)}. Nothing was read.",
+        )
+    return frozenset(names)
 
 
 def size(option: str, value: object) -> int:

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import log_line, packages, zips
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import export, finders, workers, yara
@@ -31,7 +31,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     printable,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, near
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
 _NAME = "defender_search_evidence"
 # Refused indicators and findings that the sentence tells; all are in the result.
@@ -87,30 +87,18 @@ class Options:
         since, until = (_moment(name, given[name]) for name in ("since", "until"))
         if since is not None and until is not None and since > until:
             raise OptionsError("since is later than until.", advice="Exchange the two. Nothing was read.")
+        artefacts = None if given["artefacts"] is None else reading.artefacts(given["artefacts"])
         return cls(
             reading=Reading.of(given),
             indicators=given["indicators"],
             indicators_file=Path(given["indicators_file"]) if given["indicators_file"] else None,
             allow=given["allow"],
-            scope=Scope(_artefacts(given["artefacts"]), since, until, given["max_hits"]),
+            scope=Scope(artefacts, since, until, given["max_hits"]),
             yara_rules=Path(given["yara_rules"]) if given["yara_rules"] else None,
             continue_on_refused=given["on_refused"] == "continue",
             require_complete=given["require_complete"],
             export=given["export"],
         )
-
-
-def _artefacts(given: t.Sequence[t.Any] | None) -> frozenset[str] | None:
-    if given is None:
-        return None
-    names = [str(each).strip().lower() for each in given]
-    unknown = [name for name in names if name not in kinds.KINDS]
-    if unknown:
-        raise OptionsError(
-            f"artefacts holds {', '.join(unknown)}, which is no kind of artefact.",
-            advice=f"{near(unknown[0], kinds.KINDS)}Kinds: {', '.join(kinds.KINDS)}. Nothing was read.",
-        )
-    return frozenset(names)
 
 
 def _moment(name: str, value: str | None) -> float | None:

@@ -19,15 +19,20 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.
     in_words,
 )
 
+
+class _NotOpened(LeftOut):
+    """The members of a container are not read, or not all of them; the container itself was, to its end."""
+
+
 # What stands between a container and its member.
 INSIDE = "!/"
 # A zip in the package is read whole, for its directory stands at its end: no larger one.
 _MOST_NESTED_ZIP = 64 << 20
 _GZIP = b"\x1f\x8b\x08"
 _ZIP = b"PK\x03\x04"
-# Compressed by Windows (Xpress Huffman), and told so: the name and the run times stay readable, the rest is not unpacked.
+# Compressed by Windows (Xpress Huffman), and told so: the name stays readable, the contents are handed on as they are.
 _MAM = b"MAM\x04"
-_MAM_WHY = "the contents of a prefetch file are compressed in a way (MAM) that is not unpacked; its name was read"
+MAM_WHY = "the contents of a prefetch file are compressed in a way (MAM) that is not unpacked; its name was read"
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,11 @@ def _visit(member: Member, read: t.Callable[[], t.Iterator[bytes]], meter: Meter
             for _block in _fed(chain([first], blocks), sink):
                 pass
         if first.startswith(_MAM):
-            visitor.left_out(member.name, member.kind, _MAM_WHY)
+            visitor.left_out(member.name, member.kind, MAM_WHY)
     except LeftOut as failure:
         sink = sink or visitor.open(member, b"", False) or _UNHEARD
         visitor.left_out(member.name, member.kind, str(failure))
-        sink.end(str(failure))
+        sink.end(None if isinstance(failure, _NotOpened) else str(failure))
         if isinstance(failure, Exhausted):
             raise
     else:
@@ -179,7 +184,7 @@ def _enter(enter: _Enter, member: Member, blocks: t.Iterator[bytes], meter: Mete
     for _block in blocks:
         pass
     if why:
-        raise LeftOut(why)
+        raise _NotOpened(why)
 
 
 def _enter_cabinet(member: Member, blocks: t.Iterator[bytes], meter: Meter, visitor: Visitor) -> None:

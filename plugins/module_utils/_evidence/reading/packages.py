@@ -61,6 +61,13 @@ class Package:
         return created if isinstance(created, str) else self._text("downloaded")
 
     @property
+    def action_id(self) -> str | None:
+        """The machine action that collected it."""
+        action = (self.record or {}).get("action")
+        found = action.get("id") if isinstance(action, dict) else None
+        return found if isinstance(found, str) and found else None
+
+    @property
     def device(self) -> str:
         """The same for all packages of one device; a package without a record is a device of its own."""
         return self.machine_id or str(self.path)

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An evidence folder with packages of simulated devices, for the tests of what reads evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from pathlib import Path
+
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from simulator import artefacts
+
+NETWORK = "Network Connections/ActiveNetConnections.txt"
+CREATED = "2026-11-23T10:15:00Z"
+# What can be searched whole: no prefetch files.
+WHOLE = {
+    "Autoruns/Autoruns.txt": b"SecurityHealth",
+    NETWORK: b"TCP 10.0.0.5:52344",
+    "Processes/Processes.csv": b"4,System",
+    "Services/Services.csv": b"Sense,Running",
+    "System Information/SystemInformation.txt": b"Windows 11",
+    "Security Event Log/Security.evtx": artefacts.event_log([artefacts.Event(1, data={"A": "b"})], "pc"),
+}
+
+
+class Evidence:
+    """An evidence folder with a custody log, as collecting leaves it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.mkdir(mode=0o700)
+        custody = Custody(self.path, Clock())
+        custody.begin(asked_by={}, comment="Incident 4711", devices=1)
+        custody.close()
+
+    def add(
+        self, name: str, files: t.Mapping[str, bytes] | None = None, created: str = CREATED, recorded: bool = True
+    ) -> Path:
+        """A device's package."""
+        folder = self.path / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        package = folder / f"{created.replace(':', '').replace('-', '')}_{len(list(folder.iterdir()))}.zip"
+        package.write_bytes(artefacts.zipped(WHOLE if files is None else files))
+        if recorded:
+            record = {
+                "machine_id": hashlib.sha1(name.encode()).hexdigest(),
+                "computer_dns_name": name,
+                "sha256": hashlib.sha256(package.read_bytes()).hexdigest(),
+                "action": {"creationDateTimeUtc": created},
+            }
+            package.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
+        return package
+
+    def lines(self) -> list[dict[str, t.Any]]:
+        return [json.loads(line) for line in (self.path / "custody.jsonl").read_text().splitlines()]

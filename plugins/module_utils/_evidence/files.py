@@ -28,6 +28,9 @@ _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP
 
 Warn = t.Callable[[str], None]
 
+# What the folder of a file is called in messages.
+EVIDENCE = "evidence folder"
+
 
 class NotOrdinary(OSError):
     """A link, a pipe or a device stands where a file or a folder belongs. kind: which of them."""
@@ -199,12 +202,12 @@ def write_all(file: int, data: bytes) -> None:
 # ---- the evidence folder itself ----
 
 
-def open_dest(path: Path, read_only: bool, warn: Warn) -> Dir | None:
+def open_dest(path: Path, read_only: bool, warn: Warn, what: str = EVIDENCE) -> Dir | None:
     """The evidence folder, made if it is not there. read_only: made and written is nothing; None if it is not there.
 
-    Raises OSError, and EvidenceError where the folder is somebody else's.
+    what: the folder is called in messages. Raises OSError, and EvidenceError where the folder is somebody else's.
     """
-    _require_own_link(path)
+    _require_own_link(path, what)
     if read_only:
         _require_writable(path)
         if not path.exists():
@@ -213,7 +216,7 @@ def open_dest(path: Path, read_only: bool, warn: Warn) -> Dir | None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Dir.open(path, warn)
     try:
-        _require_own(folder, read_only)
+        _require_own(folder, read_only, what)
     except BaseException:
         folder.close()
         raise
@@ -228,25 +231,25 @@ def _require_writable(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _require_own_link(path: Path) -> None:
+def _require_own_link(path: Path, what: str) -> None:
     """A link to the evidence folder is fine if it is one's own: whoever made it chooses where evidence goes."""
     if path.is_symlink() and os.lstat(path).st_uid not in (os.geteuid(), 0):
         raise EvidenceError(
-            f"The evidence folder {path} is a symbolic link that another user has made.",
+            f"The {what} {path} is a symbolic link that another user has made.",
             advice="Give the folder that it should lead to as dest.",
             code="DestNotOwn",
         )
 
 
-def _require_own(folder: Dir, read_only: bool) -> None:
+def _require_own(folder: Dir, read_only: bool, what: str) -> None:
     found = os.fstat(folder.file)
     if found.st_uid not in (os.geteuid(), 0) and (read_only or not _is_mapped(folder, found.st_uid)):
         raise EvidenceError(
-            f"The evidence folder {folder.path} belongs to another user (uid {found.st_uid}), who could replace what is in it.",
+            f"The {what} {folder.path} belongs to another user (uid {found.st_uid}), who could replace what is in it.",
             advice=f"Give a dest of your own, or change its owner to uid {os.geteuid()}.",
             code="DestNotOwn",
         )
-    warn_if_open(folder, "The evidence folder")
+    warn_if_open(folder, f"The {what}")
 
 
 def _is_mapped(folder: Dir, owner: int) -> bool:
@@ -337,8 +340,8 @@ _SAID = {
 }
 
 
-def unwritable(path: Path, failure: OSError) -> EvidenceError:
-    """The error for a file of an evidence folder that cannot be written."""
+def unwritable(path: Path, failure: OSError, what: str = EVIDENCE) -> EvidenceError:
+    """The error for a file that cannot be written. what: its folder is called."""
     if isinstance(failure, NotOrdinary):
         return not_ordinary(failure)
     said = _SAID.get(failure.errno or 0) or _Said(
@@ -346,9 +349,7 @@ def unwritable(path: Path, failure: OSError) -> EvidenceError:
     )
     reason = failure.strerror or str(failure) or type(failure).__name__
     why = f"{reason}: {said.what}" if said.what else reason
-    return EvidenceError(
-        f"The evidence folder {path.parent} cannot be written: {why}.", advice=said.advice, code=said.code
-    )
+    return EvidenceError(f"The {what} {path.parent} cannot be written: {why}.", advice=said.advice, code=said.code)
 
 
 def not_ordinary(failure: NotOrdinary) -> EvidenceError:

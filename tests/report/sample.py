@@ -12,6 +12,7 @@ import uuid
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 
 DEST = "/srv/evidence/incident-4711"
+TENANT = "12345678-aaaa-4bbb-8ccc-123456789abc"
 BEGAN = 1_795_428_900.0
 # Names and words that would do harm if they were taken for markup, or show as something that they are not.
 HOSTILE = (
@@ -79,6 +80,21 @@ def device(number: int, name: str | None = None, *, failed: bool | None = None) 
         "package": None
         if failed
         else {"path": path, "size": 15_728_640 + number * 4099, "sha256": sha256(path), "downloaded": iso(stored)},
+        "comment": "Incident 4711, second look" if number % 50 == 1 else None,
+        "device": {
+            "os": ("Windows11", "WindowsServer2022", "macOS", "Linux")[number % 4],
+            "health": "Inactive" if failed else "Active",
+            "last_seen": iso(at - 3600 * (number % 48)).replace("Z", ".1234567Z"),
+            "ip": f"10.1.{number // 250 % 250}.{number % 250}",
+            "tags": ["Tier 0", name] if number % 10 == 0 else [],
+            "risk": ("None", "Low", "Medium", "High", "Informational")[number % 5],
+            "exposure": "Medium",
+        },
+        "links": {
+            "device": f"https://security.microsoft.com/machines/v2/{sha256(name)[:40]}/overview?tid={TENANT}",
+            "action": None if unstarted else f"https://security.microsoft.com/action-center/history?tid={TENANT}",
+        },
+        "contents": None if failed else contents(number, name),
         "times": {
             "requested": iso(at),
             "accepted": None if unstarted else iso(at + 1),
@@ -86,6 +102,34 @@ def device(number: int, name: str | None = None, *, failed: bool | None = None) 
             "stored": None if failed else iso(stored),
             "ended": iso(stored),
         },
+    }
+
+
+def contents(number: int, name: str) -> dict[str, t.Any]:
+    """What was seen in a package; of ten one lacks something, and of seventy one is another device's."""
+    logs = [
+        {"name": f"{log}.evtx", "records": 31_877 - number, "first": iso(BEGAN - 86_400), "last": iso(BEGAN + number)}
+        for log in ("Security Event Log/Security", "Event Log\\System")
+    ]
+    kinds = {
+        "autoruns": 1,
+        "event_log": 3,
+        "network_connections": 6,
+        "prefetch": 187,
+        "processes": 2,
+        "services": 1,
+        "other": 4,
+    }
+    return {
+        "why": None,
+        "system": "windows",
+        "entries": sum(kinds.values()),
+        "artefacts": kinds,
+        "missing": ["system_information"] if number % 10 == 4 else [],
+        "empty": ["network_connections"] if number % 30 == 5 else [],
+        "strangers": [f"not-{name}"] if number % 70 == 6 else [],
+        "event_logs": logs,
+        "more_event_logs": number % 3,
     }
 
 
@@ -122,7 +166,7 @@ def facts(
         "asked_for": [each["machine"] for each in devices],
         "service": {
             "api_url": "https://api.security.microsoft.com",
-            "tenant": "12345678-aaaa-4bbb-8ccc-123456789abc",
+            "tenant": TENANT,
             "client_id": "7c1a1e4c-6a0e-4d6d-9f5e-2f3b8a3d0e11",
         },
         "dest": DEST,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 
@@ -21,6 +21,8 @@ class Cloud:
     login_url: str
     api_url: str
     audience: str
+    # Microsoft Defender XDR for US Government customers, Portal URLs.
+    portal_url: str = "https://security.microsoft.com"
 
 
 # The audience stays on securitycenter although the API host moved: https://api.security.microsoft.com is a service
@@ -34,8 +36,8 @@ CLOUDS: dict[str, Cloud] = {
         "public", "https://login.microsoftonline.com", "https://api.security.microsoft.com", _PUBLIC_AUDIENCE
     ),
     "gcc": Cloud("gcc", "https://login.microsoftonline.com", _GCC, _GCC),
-    "gcc_high": Cloud("gcc_high", "https://login.microsoftonline.us", _GOV, _GOV),
-    "dod": Cloud("dod", "https://login.microsoftonline.us", _GOV, _GOV),
+    "gcc_high": Cloud("gcc_high", "https://login.microsoftonline.us", _GOV, _GOV, "https://security.microsoft.us"),
+    "dod": Cloud("dod", "https://login.microsoftonline.us", _GOV, _GOV, "https://security.apps.mil"),
 }
 
 REGIONS = ("us", "eu", "uk", "au", "swa", "ina", "aea")
@@ -87,6 +89,14 @@ class Endpoints:
     def api_host(self) -> str:
         return urlsplit(self.api_url).netloc.lower()
 
+    def device_page(self, machine_id: str, tenant: str | None) -> str:
+        """A device in the portal. tenant: for people who have several."""
+        return f"{CLOUDS[self.cloud].portal_url}/machines/v2/{quote(machine_id, safe='')}/overview{_tid(tenant)}"
+
+    def action_center(self, tenant: str | None) -> str:
+        """Where the portal lists actions; it has no address for one of them."""
+        return f"{CLOUDS[self.cloud].portal_url}/action-center/history{_tid(tenant)}"
+
     def accepts_audience(self, audience: str) -> bool:
         """Whether a token with this C(aud) claim opens the API (service principal names of WindowsDefenderATP)."""
         wanted = _host(self.audience)
@@ -112,6 +122,10 @@ class Endpoints:
         if parts.scheme != "https":
             return False
         return (host, port) == (api_host, api.port or 443) or (port == 443 and host.endswith(_LINK_HOST_SUFFIXES))
+
+
+def _tid(tenant: str | None) -> str:
+    return f"?tid={quote(tenant, safe='')}" if tenant else ""
 
 
 def _host(url: str) -> str:

@@ -26,7 +26,9 @@ _NUMBER = re.compile(r"[0-9]+")
 _WILDCARD = re.compile(r"[*?\[\]]")
 # The address of a device's page in the Defender portal, of whatever cloud and age.
 _PORTAL = re.compile(r"/machines?/(?:v2/)?([0-9a-f]{40})(?:/|$)")
-_PORTAL_HOSTS = re.compile(r"(?:[a-z0-9-]+\.)*(?:security|securitycenter)\.(?:microsoft|windows)\.(?:com|us)")
+_PORTAL_HOSTS = re.compile(
+    r"(?:[a-z0-9-]+\.)*(?:security|securitycenter)\.(?:microsoft|windows)\.(?:com|us)|security\.apps\.mil"
+)
 _DIGITS = re.compile(r"(.*?)(0*)([0-9]+)")
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 # A label that many others begin with is not asked for by its beginning.

@@ -23,7 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     EvidenceError,
     MasterGone,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine, iso
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device
@@ -106,6 +106,8 @@ def run(work: Work, service: Result) -> None:
         _tell_what_is_open(work, folder, {device.machine.id for device in devices})
     try:
         fleet.run()
+        if work.contents and not fleet.fatal:
+            work.contents.settle()
         # What nobody was told of is no end: who runs the task again gets these packages, and no new ones.
         work.fatal = fleet.fatal or (nobody_waits() if work.context.master_gone() else None)
     except MasterGone as failure:
@@ -139,7 +141,7 @@ def _end(work: Work, dest: str, folder: Folder, service: Result) -> None:
             folder.custody.append(custody.RUN_ABORTED, code=code, message=message)
         return
     _tell(work, dest, folder, service)
-    devices = [device for device in work.devices(dest) if device]
+    devices = [device for _found, device in work.of_folder(dest) if device]
     folder.custody.append(
         custody.RUN_ENDED,
         stored=sum(device.package is not None for device in devices),
@@ -159,7 +161,16 @@ def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:
     budget, clock = api.session.budget, work.context.clock
     outcome = work.outcome()
     rows = work.rows(dest)
-    for row, device in zip(rows, work.devices(dest), strict=True):
+    where, tenant = api.session.endpoints, service["tenant"]
+    for row, (found, device) in zip(rows, work.of_folder(dest), strict=True):
+        machine = found.resolved.machine
+        row["comment"] = found.wish.comment or None
+        row["device"] = _state(machine)
+        row["links"] = {
+            "device": where.device_page(machine.id, tenant) if machine else None,
+            "action": where.action_center(tenant) if row["action"] else None,
+        }
+        row["contents"] = work.contents.of(device) if work.contents else None
         row["times"] = _times(device)
     return {
         "module": f"secops.defender.{work.job.module}",
@@ -182,6 +193,19 @@ def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:
             for endpoint, calls in sorted(api.session.calls_by_endpoint.items())
         ],
         "devices": rows,
+    }
+
+
+def _state(machine: Machine | None) -> Result | None:
+    """What the service says of a device."""
+    return machine and {
+        "os": machine.os_platform,
+        "health": machine.health_status,
+        "last_seen": machine.last_seen,
+        "ip": machine.last_ip,
+        "tags": list(machine.tags),
+        "risk": machine.risk_score,
+        "exposure": machine.exposure,
     }
 
 

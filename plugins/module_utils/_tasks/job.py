@@ -14,6 +14,7 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.run import 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
+from ansible_collections.secops.defender.plugins.module_utils._tasks.contents import Contents
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
@@ -94,6 +95,7 @@ class Work:
     reports: dict[str, dict[str, str]] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     fatal: DefenderError | None = None
+    contents: Contents | None = None
     _devices: dict[str, Device] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -136,9 +138,9 @@ class Work:
             if dest is None or each.wish.dest == dest
         ]
 
-    def devices(self, dest: str) -> list[Device | None]:
-        """The device of each of the rows of one folder."""
-        return [self._devices.get(each.resolved.key) for each in self.found if each.wish.dest == dest]
+    def of_folder(self, dest: str) -> list[tuple[Found, Device | None]]:
+        """What each of the rows of one folder led to."""
+        return [(each, self._devices.get(each.resolved.key)) for each in self.found if each.wish.dest == dest]
 
     def outcome(self) -> Result:
         """The result so far."""

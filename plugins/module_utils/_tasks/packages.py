@@ -14,6 +14,7 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet import look
 from ansible_collections.secops.defender.plugins.module_utils._fleet.run import Fleet
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._tasks import folders as evidence
+from ansible_collections.secops.defender.plugins.module_utils._tasks.contents import Contents
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Job, Work
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
@@ -48,7 +49,11 @@ def _work(work: Work, opened: ExitStack) -> None:
             context.reporter.trouble(each.resolved.error.message)
     pool = ThreadPoolExecutor(max_workers=job.pace.downloads + 6)
     try:
-        fleet = work.fleet = Fleet(api, devices, replace(job.pace, task=context.task), pool, context.reporter)
+        if job.report and not context.check_mode:
+            work.contents = Contents(context.reporter, context.clock)
+            opened.callback(work.contents.close)
+        observer = work.contents or context.reporter
+        fleet = work.fleet = Fleet(api, devices, replace(job.pace, task=context.task), pool, observer)
         if devices:
             job.look(fleet, context)
             work.plan = look.plan(api.session.budget, devices)

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import typing as t
 from dataclasses import dataclass
 from string import Template
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.markup import moment, text
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.script import SCRIPT
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.style import STYLE
+
+_POLICY = (
+    "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -29,25 +35,25 @@ class Section:
 class Page:
     """A page's texts; none of them is HTML yet.
 
-    kind: what it is, such as C(Evidence collection). began: of what moment, ISO 8601 UTC; written: when. run: the ID of the
-    run in the custody log. tool: what wrote it.
+    kind: what it is, such as C(Evidence collection). began: of what moment, ISO 8601 UTC; written: when. mark: stands on each
+    printed sheet. tool: what wrote it.
     """
 
     kind: str
     began: str
     heading: str
     lead: str
-    run: str
+    mark: str
     written: str
     tool: str
 
     def html(self, sections: t.Sequence[Section]) -> str:
         """The whole page. The first section is what matters most."""
-        # Run IDs are made here, so they may stand in a style sheet.
-        style = STYLE.replace("RUN_ID", self.run)
+        style = STYLE.replace("PAGE_MARK", re.sub(r"[^\w .:-]", "", self.mark))
         return _PAGE.substitute(
             style=style,
-            style_sha256=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            script=SCRIPT,
+            policy=_POLICY.format(style=_sha256(style), script=_sha256(SCRIPT)),
             kind=text(self.kind),
             began=moment(self.began),
             heading=text(self.heading),
@@ -58,6 +64,11 @@ class Page:
             tool=text(self.tool),
             written=moment(self.written),
         )
+
+
+def _sha256(text: str) -> str:
+    """As a content security policy has it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _link(section: Section) -> str:
@@ -74,7 +85,7 @@ _PAGE = Template("""\
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-$style_sha256'; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
@@ -92,7 +103,8 @@ _PAGE = Template("""\
 <main>
 $sections
 </main>
-<footer><p>Written $written by $tool. This file contains no script and loads nothing.</p></footer>
+<footer><p>Written $written by $tool. This file loads nothing; its one script sorts and filters the tables.</p></footer>
+<script>$script</script>
 </body>
 </html>
 """)

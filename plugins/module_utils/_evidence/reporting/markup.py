@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import html
 import typing as t
+from pathlib import Path
+from urllib.parse import quote
 
 
 def text(value: object) -> str:
@@ -24,15 +26,47 @@ def moment(time: str, zone: str = " UTC") -> str:
     return f'<time datetime="{text(time)}">{text(day)} {text(clock)}{zone}</time>'
 
 
-def terms(rows: t.Iterable[tuple[str, str]]) -> str:
+def terms(rows: t.Iterable[tuple[str, str]], style: str = "") -> str:
     """Terms and what they mean, already HTML; those that mean nothing are left out."""
-    return "<dl>" + "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in rows if value) + "</dl>"
+    body = "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in rows if value)
+    return f'<dl class="{style}">{body}</dl>' if style else f"<dl>{body}</dl>"
 
 
-def table(caption: str, heads: t.Iterable[str], rows: list[list[str]], style: str = "devices") -> str:
-    """Cells are HTML already; the first of a row names it."""
+def table(
+    caption: str,
+    heads: t.Iterable[str],
+    rows: t.Sequence[t.Sequence[str]],
+    style: str = "devices",
+    sorts: t.Iterable[tuple[str, str]] = (),
+) -> str:
+    """Cells are HTML already; the first of a row names it.
+
+    sorts: what a person can sort the rows by, and filter them; each a word and the selector of the element in a row that has
+    the key, C(th) or C(.risk) for instance. Its value counts where it is a <data>, else its text.
+    """
     head = "".join(f'<th scope="col">{each}</th>' for each in heads)
     body = "\n".join(
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
     )
-    return f'<table class="{style}"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
+    keys = ";".join(f"{word}|{selector}" for word, selector in sorts)
+    sort = f' data-sort="{keys}"' if keys else ""
+    return (
+        f'<table class="{style}"{sort}><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{body}\n</tbody></table>"
+    )
+
+
+def link(address: str | None, label: str) -> str:
+    """label, which is HTML already, as a link; by itself where there is no address, or one that leads to no page."""
+    if not address or not address.startswith(("https://", "./", "#")):
+        return label
+    return f'<a href="{text(address)}" rel="noreferrer">{label}</a>'
+
+
+def file_link(path: Path, folder: Path) -> str:
+    """A file by its path from the folder that the page is in; outside of it, its whole path without a link."""
+    if not path.is_relative_to(folder):
+        return f"<code>{text(path)}</code>"
+    name = path.relative_to(folder)
+    # No scheme can come of a name that begins with a dot.
+    return link(f"./{quote(str(name), errors='replace')}", f"<code>{text(name)}</code>")

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.frame import Page, Section
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.markup import (
+    file_link,
+    link,
     moment,
     table,
     terms,
     text,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import duration
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.timeline import Line, drawing
+from ansible_collections.secops.defender.plugins.module_utils._words.models import duration, iso, parse_time
 
 _Facts = t.Mapping[str, t.Any]
 
@@ -30,6 +33,11 @@ custody_head, and then also notices lines that were cut off.</p>
 succeeded, <em>stored</em> when the download was complete and verified. A package that was there already keeps the time at which it
 was stored. The service gives no hash of its own: SHA-256 sums were taken on the control node while the bytes arrived.
 Characters that cannot be seen are spelled out, such as \\u202e.</p>
+<p><em>State</em> is what the service said of the device when the run began. <em>What it holds</em> is what this run saw in the
+package: the number of entries of each kind; kinds that such a package always has and this one <em>lacks</em>; kinds that are
+<em>empty</em>, for they hold only an error text; the span of the event logs; and <em>names</em> of computers in its files that are not
+the device's. Containers in the package stay closed for this; defender_package_info opens them. The portal has no address for a
+single action: its link leads to the action center's history.</p>
 </details>"""
 # What a request can be, as the report says it.
 _REQUESTS = {
@@ -38,6 +46,17 @@ _REQUESTS = {
     "reused": "Existing package taken",
     "resumed": "Resumed from an interrupted run",
 }
+# How the service's words of risk are ordered; Python and JavaScript would order them by the alphabet.
+_RANKS = {"informational": 1, "low": 2, "medium": 3, "high": 4}
+_SORTS = (
+    ("Device", ".name"),
+    ("System", ".os"),
+    ("Health", ".health"),
+    ("Last seen", ".seen"),
+    ("Risk", ".risk"),
+    ("Size", ".size"),
+    ("Stored", ".stored"),
+)
 _MOMENTS = {
     "requested": "Requested",
     "accepted": "Action known",
@@ -55,8 +74,9 @@ def page(facts: _Facts, twin: _Facts) -> str:
         Section(
             "summary", "Summary", f'<dl class="figures">{_figures(facts["summary"])}</dl>\n{terms(_request(facts))}'
         ),
-        Section("failed", "Failed", _failed(failed), len(failed)),
-        Section("collected", "Collected", _collected(others, Path(facts["dest"])), len(others)),
+        Section("failed", "Failed", _failed(failed, facts), len(failed)),
+        Section("timeline", "Timeline", _all_times(facts["devices"])),
+        Section("collected", "Collected", _collected(others, facts), len(others)),
         Section("quota", "Use of the quota", _quota(facts["quota"])),
         Section("custody", "Chain of custody", terms(_custody_terms(facts["custody"], twin)) + _HOW_TO_READ),
     ]
@@ -65,7 +85,7 @@ def page(facts: _Facts, twin: _Facts) -> str:
         began=facts["started"],
         heading=facts["comment"] or "Packages fetched",
         lead=facts["msg"],
-        run=facts["custody"]["run"],
+        mark=f"Run {facts['custody']['run']}",
         written=facts["written"],
         tool=facts["asked_by"]["tool"],
     ).html(sections)
@@ -96,7 +116,7 @@ def _request(facts: _Facts) -> list[tuple[str, str]]:
         if summary[key]
     ]
     rows = [
-        ("Reason", text(facts["comment"]) if facts["comment"] else "None given: fetching starts nothing."),
+        ("Incident", _incident(facts)),
         ("Asked by", f"{text(who['user'])} on {text(who['host'])}"),
         ("AWX job", text(who["awx_job_id"]) if who.get("awx_job_id") else ""),
         ("Launched by", text(who["awx_user"]) if who.get("awx_user") else ""),
@@ -124,7 +144,16 @@ def _custody_terms(log: _Facts, twin: _Facts) -> list[tuple[str, str]]:
     ]
 
 
-def _failed(devices: list[_Facts]) -> str:
+def _incident(facts: _Facts) -> str:
+    """The comment; devices can have comments of their own."""
+    others = {device["comment"] for device in facts["devices"]} - {facts["comment"], None}
+    own = f" ({len(others):,} devices' comments differ, see there)" if len(others) > 1 else ""
+    if not facts["comment"]:
+        return text(next(iter(others))) if len(others) == 1 else f"None given: fetching starts nothing.{own}"
+    return text(facts["comment"]) + own
+
+
+def _failed(devices: list[_Facts], facts: _Facts) -> str:
     if not devices:
         return "<p>No device failed.</p>"
     rows = []
@@ -135,42 +164,104 @@ def _failed(devices: list[_Facts]) -> str:
             why.append(f'<p class="advice"><span>Advice:</span> {text(error["advice"])}</p>')
         if error["tracking_id"]:
             why.append(f'<p class="small">Tracking ID <code>{text(error["tracking_id"])}</code></p>')
-        rows.append([_device(device), "".join(why), _action(device), _timeline(device)])
-    return table("Devices without a package", ("Device", "Reason and advice", "Action", "Timeline (UTC)"), rows)
+        rows.append(
+            [_device(device, facts), _state(device["device"]), "".join(why), _action(device) + _timeline(device)]
+        )
+    heads = ("Device", "State", "Reason and advice", "Action, times (UTC)")
+    return table("Devices without a package", heads, rows, sorts=(*_SORTS[:-2], ("Reason", ".code")))
 
 
-def _collected(devices: list[_Facts], dest: Path) -> str:
+def _collected(devices: list[_Facts], facts: _Facts) -> str:
     if not devices:
         return "<p>No package was collected.</p>"
+    dest = Path(facts["dest"])
     rows = [
-        [_device(device), _package(device["package"], dest), _action(device), _timeline(device)] for device in devices
+        [
+            _device(device, facts),
+            _state(device["device"]),
+            _package(device["package"], dest),
+            _contents(device["contents"]),
+            _action(device) + _timeline(device),
+        ]
+        for device in devices
     ]
-    return table("Devices with a verified package", ("Device", "Package", "Action", "Timeline (UTC)"), rows)
+    heads = ("Device", "State", "Package", "What it holds", "Action, times (UTC)")
+    return table("Devices with a verified package", heads, rows, sorts=_SORTS)
 
 
-def _device(device: _Facts) -> str:
+def _device(device: _Facts, facts: _Facts) -> str:
     name = device["computer_dns_name"] or device["machine"]
     asked = "" if name == device["machine"] else f"<br>asked for as <bdi>{text(device['machine'])}</bdi>"
-    return f"<bdi>{text(name)}</bdi><small><code>{text(device['machine_id'] or 'unknown')}</code>{asked}</small>"
+    own = device["comment"] not in (None, facts["comment"])
+    comment = f"<small>Incident: {text(device['comment'])}</small>" if own else ""
+    identity = f"<code>{text(device['machine_id'] or 'unknown')}</code>"
+    return (
+        f'<bdi class="name">{text(name)}</bdi>'
+        f"<small>{link(device['links']['device'], identity)}{asked}</small>{comment}"
+    )
+
+
+def _state(state: _Facts | None) -> str:
+    if state is None:
+        return "unknown"
+    rank = _RANKS.get(str(state["risk"]).lower(), 0)
+    seen = moment(state["last_seen"].partition(".")[0], "") if state["last_seen"] else ""
+    rows = [
+        ("System", f'<span class="os">{text(state["os"])}</span>' if state["os"] else ""),
+        ("Health", f'<span class="health">{text(state["health"])}</span>' if state["health"] else ""),
+        ("Last seen", f'<span class="seen">{seen}</span>' if seen else ""),
+        ("Risk", f'<data class="risk" value="{rank}">{text(state["risk"])}</data>' if state["risk"] else ""),
+        ("Exposure", text(state["exposure"] or "")),
+        ("IP", text(state["ip"] or "")),
+        ("Tags", text(", ".join(state["tags"]))),
+    ]
+    return terms(rows, "facts") if any(value for _term, value in rows) else "unknown"
 
 
 def _package(package: _Facts | None, dest: Path) -> str:
     if package is None:
         return ""
-    path = Path(package["path"])
-    name = path.relative_to(dest) if path.is_relative_to(dest) else path
+    size = int(package["size"])
     return (
-        f"<code>{text(name)}</code><small>{int(package['size']):,} bytes</small>"
+        f'{file_link(Path(package["path"]), dest)}<small><data class="size" value="{size}">{size:,} bytes</data></small>'
         f"<small>SHA-256 <code>{text(package['sha256'])}</code></small>"
     )
+
+
+def _contents(held: _Facts | None) -> str:
+    if held is None:
+        return ""
+    kinds = ", ".join(f"{kind} {number:,}" for kind, number in held["artefacts"].items())
+    logs = [
+        f"{text(log['name'].replace(chr(92), '/').rpartition('/')[2])} {_span(log)} ({log['records']:,} records)"
+        for log in held["event_logs"]
+    ]
+    if held["more_event_logs"]:
+        logs.append(f"and {held['more_event_logs']:,} more")
+    rows = [
+        ("Not read", f'<span class="warn">{text(held["why"])}</span>' if held["why"] else ""),
+        ("Names", f'<span class="warn">{text(", ".join(held["strangers"]))}</span>' if held["strangers"] else ""),
+        ("Lacks", f'<span class="warn">{text(", ".join(held["missing"]))}</span>' if held["missing"] else ""),
+        ("Empty", f'<span class="warn">{text(", ".join(held["empty"]))}</span>' if held["empty"] else ""),
+        ("Logs", "<br>".join(logs)),
+        ("Holds", text(kinds)),
+    ]
+    return terms(rows, "facts")
+
+
+def _span(log: _Facts) -> str:
+    if not log["first"] or not log["last"]:
+        return "undated"
+    first, last = (log[key].partition(".")[0].rstrip("Z").replace("T", " ") for key in ("first", "last"))
+    return f"{text(first)} to {text(last)}"
 
 
 def _action(device: _Facts) -> str:
     action = device["action"]
     if action is None:
-        return "none"
+        return "<p>none</p>"
     lines = [
-        f"<code>{text(action['id'])}</code>",
+        link(device["links"]["action"], f"<code>{text(action['id'])}</code>"),
         f"<small>{text(_REQUESTS.get(device['request'], device['request'] or ''))}</small>",
         f"<small>{text(action['status'])}; requested by {text(action['requestor'] or 'unknown')}</small>",
     ]
@@ -181,8 +272,42 @@ def _timeline(device: _Facts) -> str:
     times = device["times"]
     # The end says nothing new where the package is stored.
     shown = [key for key in _MOMENTS if times[key] and not (key == "ended" and times["stored"])]
-    rows = "".join(f"<div><dt>{_MOMENTS[key]}</dt><dd>{moment(times[key], '')}</dd></div>" for key in shown)
-    return f'<dl class="times">{rows}</dl>' if rows else "none"
+    rows = [(_MOMENTS[key], f'<span class="{key}">{moment(times[key], "")}</span>') for key in shown]
+    return terms(rows, "facts") if rows else ""
+
+
+def _all_times(devices: t.Sequence[_Facts]) -> str:
+    """Every device's way as a drawing, and what can be said of all in a sentence."""
+    lines = [_line(device) for device in devices]
+    lines = sorted((line for line in lines if line.spans), key=lambda line: line.spans[0][0])
+    if not lines:
+        return "<p>Nothing happened.</p>"
+    stored = sorted(device["times"]["stored"] for device in devices if device["times"]["stored"])
+    words = [f"First request {moment(iso(lines[0].spans[0][0]))}"]
+    if stored:
+        words.append(f"half of the packages stored by {moment(stored[(len(stored) - 1) // 2])}")
+        words.append(f"the last one {moment(stored[-1])}")
+    key = '<b>waiting for the device</b> <b class="get">link and download</b> <b class="lost">failed</b>'
+    return (
+        f"<figure><figcaption>{', '.join(words)}. One line a device, by the first request; {key}</figcaption>"
+        f"{drawing(lines, 'When each device was asked, was ready and had its package stored')}</figure>"
+    )
+
+
+def _line(device: _Facts) -> Line:
+    """What was stored by an earlier run is no part of this one's time."""
+    at = {key: parse_time(value) for key, value in device["times"].items() if value}
+    begin = at.get("requested") or at.get("accepted") or at.get("ready")
+    end = at.get("ended") or at.get("stored")
+    if not begin or not end or end < begin:
+        return Line("", ())
+    ready = min(max(at.get("ready", end), begin), end)
+    spans = [(begin, ready, "wait")] if ready > begin else []
+    if ready < end or not spans:
+        spans.append((ready, end, "get"))
+    if device["failed"]:
+        spans = [(begin, end, "lost")]
+    return Line(device["computer_dns_name"] or device["machine"], tuple(spans))
 
 
 def _quota(quota: list[_Facts]) -> str:

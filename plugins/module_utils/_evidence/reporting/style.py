@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-# RUN_ID is put in where a page is made.
+# PAGE_MARK is put in where a page is made.
 STYLE = """
 :root {
   --paper: #fff; --ink: #1b1b1a; --quiet: #55534e; --line: #cfccc4; --band: #f5f4f0; --bad: #9c1c1c; --link: #1f4b8f;
+  --wait: #b9c7dc; --get: #1f4b8f; --lost: #c0504a;
   color-scheme: light dark;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #161718; --ink: #e6e4df; --quiet: #a9a69e; --line: #43423e; --band: #1f2122; --bad: #ff9d93; --link: #9fc3ff;
+    --wait: #3d4f6b; --get: #9fc3ff; --lost: #ff9d93;
   }
 }
 * { box-sizing: border-box; }
@@ -51,10 +53,33 @@ thead th { position: sticky; top: 0; background: var(--band); padding: 0.5rem 1r
 th:first-child, td:first-child { padding-left: 0.6rem; }
 tbody th { font-weight: 600; }
 .devices { table-layout: fixed; }
-.devices th:nth-child(1) { width: 20rem; }
-.devices th:nth-child(3) { width: 19rem; }
-.devices th:nth-child(4) { width: 16rem; }
+.devices th:nth-child(1) { width: 17rem; }
+.devices th:nth-child(2) { width: 14rem; }
+.devices th:last-child { width: 18.5rem; }
 .devices small, .devices code { font-weight: 400; }
+.tools { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0.4rem 1.5rem; margin: 0 0 0.8rem; color: var(--quiet); }
+.tools input, .tools select { font: inherit; max-width: 100%; color: var(--ink); background: var(--paper);
+  border: 1px solid var(--quiet); padding: 0.2rem 0.4rem; }
+.tools input { width: 18rem; }
+.facts { margin: 0; font-size: 0.8125rem; }
+.facts div { display: flex; gap: 0.6rem; }
+.facts dt { color: var(--quiet); flex: 0 0 4.2rem; }
+.devices td:last-child .facts dt { flex-basis: 5.8rem; }
+.facts dd { min-width: 0; }
+.warn { color: var(--bad); font-weight: 600; }
+figure { margin: 0 0 1rem; }
+figcaption { color: var(--quiet); margin-bottom: 0.6rem; }
+figcaption b { font-weight: 400; white-space: nowrap; }
+figcaption b::before { content: ""; display: inline-block; width: 0.9em; height: 0.7em; margin-right: 0.4em; background: var(--wait); }
+figcaption .get::before { background: var(--get); }
+figcaption .lost::before { background: var(--lost); }
+.chart { display: block; overflow: visible; }
+.chart text { fill: var(--quiet); font-size: 11px; text-anchor: middle; font-variant-numeric: tabular-nums; }
+.chart .name { fill: var(--ink); text-anchor: start; }
+.chart line { stroke: var(--line); }
+.chart rect { fill: var(--wait); }
+.chart .get { fill: var(--get); }
+.chart .lost { fill: var(--lost); }
 .quota { width: auto; }
 .quota th, .quota td { padding-right: 3rem; }
 .quota td:nth-child(2) { text-align: right; font-variant-numeric: tabular-nums; }
@@ -63,10 +88,6 @@ small code { font-size: 0.75rem; }
 td p { margin: 0 0 0.3rem; }
 .small { font-size: 0.8125rem; color: var(--quiet); }
 .advice span { color: var(--quiet); }
-.times { margin: 0; font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
-.times div { display: flex; gap: 0.8rem; }
-.times dt { color: var(--quiet); flex: 0 0 5.6rem; }
-.times dd { white-space: nowrap; }
 summary { cursor: pointer; }
 details[open] summary { margin-bottom: 0.5rem; }
 footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
@@ -75,27 +96,30 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
   section > dl:not(.figures) > div { grid-template-columns: 1fr; gap: 0; }
   .devices, .devices caption, .devices tbody, .devices tr, .devices th, .devices td { display: block; width: auto; }
   .devices thead { position: absolute; left: -100vw; }
+  .devices tr[hidden] { display: none; }
   .devices tr { padding: 0.5rem 0; border-bottom: 1px solid var(--ink); }
   .devices tbody th, .devices td { padding: 0.15rem 0; border: 0; }
   .quota th, .quota td { padding-right: 1rem; }
 }
 @page {
   size: A4 landscape; margin: 16mm 14mm;
-  @bottom-left { content: "Run RUN_ID"; font: 8pt sans-serif; color: #555; }
+  @bottom-left { content: "PAGE_MARK"; font: 8pt sans-serif; color: #555; }
   @bottom-right { content: counter(page) " / " counter(pages); font: 8pt sans-serif; color: #555; }
 }
 @media print {
   html { font-size: 8.5pt; }
   body { max-width: none; margin: 0; padding: 0; }
-  nav, .skip { display: none; }
+  nav, .skip, .tools { display: none; }
   a { color: inherit; text-decoration: none; }
   section { margin-top: 7mm; }
   #failed, #collected { break-before: page; }
-  #quota, #custody { break-inside: avoid; }
+  #timeline, #quota, #custody { break-inside: avoid; }
   thead th { position: static; }
   tr, .figures, section > dl > div { break-inside: avoid; }
   details::details-content { content-visibility: visible; height: auto; }
-  .devices th:nth-child(1), .devices th:nth-child(3) { width: 62mm; }
-  .devices th:nth-child(4) { width: 52mm; }
+  .devices th:nth-child(1) { width: 50mm; }
+  .devices th:nth-child(2) { width: 38mm; }
+  .devices th:last-child { width: 56mm; }
+  .chart { print-color-adjust: exact; }
 }
 """

@@ -198,7 +198,9 @@ def _facts(work: Work, dest: str, folder: Folder, service: Result) -> Result:
 
 def _state(machine: Machine | None) -> Result | None:
     """What the service says of a device."""
-    return machine and {
+    if machine is None:
+        return None
+    return {
         "os": machine.os_platform,
         "health": machine.health_status,
         "last_seen": machine.last_seen,

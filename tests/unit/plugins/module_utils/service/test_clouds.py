@@ -43,6 +43,22 @@ def test_clouds(cloud: str, login_url: str, api_url: str, audience: str) -> None
     assert not where.accepts_audience("https://graph.microsoft.com")
 
 
+@pytest.mark.parametrize(
+    ("cloud", "portal"),
+    [
+        ("public", "https://security.microsoft.com"),
+        ("gcc", "https://security.microsoft.com"),
+        ("gcc_high", "https://security.microsoft.us"),
+        ("dod", "https://security.apps.mil"),
+    ],
+)
+def test_each_cloud_has_its_portal(cloud: str, portal: str) -> None:
+    where = endpoints(cloud)
+    assert where.device_page("ab12", None) == f"{portal}/machines/v2/ab12/overview"
+    assert where.device_page("../x?", "a b") == f"{portal}/machines/v2/..%2Fx%3F/overview?tid=a%20b"
+    assert where.action_center("t1") == f"{portal}/action-center/history?tid=t1"
+
+
 def test_there_are_no_other_clouds() -> None:
     assert list(CLOUDS) == ["public", "gcc", "gcc_high", "dod"]
     assert set(AZURE_CLOUD_NAMES.values()) <= set(CLOUDS)

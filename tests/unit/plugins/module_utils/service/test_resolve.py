@@ -59,6 +59,7 @@ GUID = "80fe8ff8-2624-418e-9591-41f0491218f9"
         (f"https://security.microsoft.com/machines/v2/{HEX.upper()}", DEVICE_ID, HEX),
         (f" https://security.microsoft.com/machines/{HEX}/timeline ", DEVICE_ID, HEX),
         (f"https://security.microsoft.us/machine/{HEX}", DEVICE_ID, HEX),
+        (f"https://security.apps.mil/machines/v2/{HEX}/overview?tid=x", DEVICE_ID, HEX),
         (f"https://securitycenter.windows.com/machines/{HEX}/alerts#x", DEVICE_ID, HEX),
         ("deadbeef", DNS_NAME, "deadbeef"),
         ("1.2.3.4.contoso.com", DNS_NAME, "1.2.3.4.contoso.com"),

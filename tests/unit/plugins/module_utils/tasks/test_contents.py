@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Package
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import facts as _facts
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Wish
 from ansible_collections.secops.defender.plugins.module_utils._tasks import contents as _contents
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
@@ -126,7 +127,7 @@ def test_a_package_that_cannot_be_looked_into_costs_the_run_nothing(
     def broken(*args: t.Any) -> t.Any:
         raise MemoryError
 
-    monkeypatch.setattr(_contents.facts, "read", broken)
+    monkeypatch.setattr(_facts, "read", broken)
     result = tenant(Simulated(NAME))(
         COLLECT, machines=[NAME], comment="Incident 4711", dest=str(tmp_path / "evidence"), report=True
     )

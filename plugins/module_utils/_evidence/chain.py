@@ -13,6 +13,7 @@ import enum
 import hashlib
 import json
 import typing as t
+from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import events
 
@@ -27,6 +28,19 @@ _MAX_TEXT = 20_000
 _MAX_TORN = 100
 
 Entry = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the log, without its line feed."""
+
+    seq: int
+    text: bytes
+
+    @property
+    def sha256(self) -> str:
+        """What the next line carries."""
+        return sha256_of_line(self.text)
 
 
 class Trouble(str, enum.Enum):

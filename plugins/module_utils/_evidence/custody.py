@@ -23,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.chain im
     MAX_LINE,
     Chain,
     Entry,
+    Line,
     Trouble,
     may_be_torn,
     repair,
@@ -121,7 +122,7 @@ class Custody:
         self.warnings: list[str] = []
         self.dir: Dir | None = None
         self._clock = clock
-        self._read_only = read_only
+        self.read_only = read_only
         self._lock = threading.RLock()
         self._file = -1
         self._size = 0
@@ -144,11 +145,11 @@ class Custody:
     # ---- opened and closed ----
 
     def _open(self, folder: Path) -> None:
-        self.dir = open_dest(folder, self._read_only, self.warn)
+        self.dir = open_dest(folder, self.read_only, self.warn)
         if self.dir is None:
             return
         self._presence = Presence(self.dir, self.run)
-        if self._read_only:
+        if self.read_only:
             if self.dir.stat(LOG_NAME):
                 self._file = self.dir.open_file(LOG_NAME)
                 self._read_on()
@@ -272,6 +273,10 @@ class Custody:
 
     def append(self, event: str, **facts: t.Any) -> str:
         """Write one event through to the disk; returns the SHA-256 that the next line will carry."""
+        return self.append_line(event, **facts).sha256
+
+    def append_line(self, event: str, **facts: t.Any) -> Line:
+        """Like append; returns the line."""
         with self._up_to_date():
             return self._write(event, facts)
 
@@ -285,9 +290,29 @@ class Custody:
         with self._up_to_date():
             return self._chain.seq, self._chain.previous
 
+    def newest(self) -> Line:
+        """The newest line, whichever run has written it."""
+        if self.read_only:
+            self.refresh()
+            return self._newest()
+        with self._up_to_date():
+            return self._newest()
+
+    def _newest(self) -> Line:
+        length = self._chain.length
+        text = os.pread(self._file, length, self._size - length - self._whole) if self._file >= 0 else b""
+        return Line(self._chain.seq, text)
+
+    def lines(self, numbers: t.Collection[int]) -> dict[int, bytes]:
+        """The lines with these numbers (C(seq)), as far as there are such. Raises EvidenceError."""
+        try:
+            return lines_with(self._file, numbers) if self._file >= 0 else {}
+        except OSError as failure:
+            raise unwritable(self.path, failure) from None
+
     def refresh(self) -> History:
         """The history, with what other runs have written since. Raises EvidenceError."""
-        if not self._read_only:
+        if not self.read_only:
             with self._up_to_date():
                 return self.history
         with self._lock:
@@ -371,7 +396,7 @@ class Custody:
         """Take in what was appended since, and heal a line that a crash cut short."""
         for line in lines_of(self._file, self._size):
             whole = line.endswith(b"\n")
-            if not whole and self._read_only and len(line) <= MAX_LINE:
+            if not whole and self.read_only and len(line) <= MAX_LINE:
                 # Another run may be just writing it.
                 break
             self._whole = whole
@@ -379,7 +404,7 @@ class Custody:
             self._chain.feed(line)
         if not all(map(may_be_torn, self._chain.torn)):
             self._chain.end()
-        if not self._read_only and not (self._whole and not self._chain.torn):
+        if not self.read_only and not (self._whole and not self._chain.torn):
             self._heal()
 
     def _heal(self) -> None:
@@ -391,7 +416,7 @@ class Custody:
         # Of a whole line nothing but its line feed was missing.
         self._write(LOG_REPAIRED, repair(torn) if torn else {"torn_bytes": self._chain.length})
 
-    def _write(self, event: str, facts: t.Mapping[str, t.Any]) -> str:
+    def _write(self, event: str, facts: t.Mapping[str, t.Any]) -> Line:
         entry: Entry = {
             "seq": self._chain.seq + 1,
             "time": iso(self._clock.wall()),
@@ -413,7 +438,7 @@ class Custody:
         self._size += len(line) + 1
         self._chain.wrote(line, entry)
         self.history.read(entry)
-        return self._chain.previous
+        return Line(self._chain.seq, line)
 
 
 def lines_of(file: int, offset: int = 0) -> t.Iterator[bytes]:
@@ -429,6 +454,16 @@ def lines_of(file: int, offset: int = 0) -> t.Iterator[bytes]:
             left = b""
     if left:
         yield left
+
+
+def lines_with(file: int, numbers: t.Collection[int]) -> dict[int, bytes]:
+    """The lines with these numbers (C(seq)) of an open log, without their line feeds."""
+    begun = {number: b'{"seq":%d,' % number for number in numbers}
+    beginnings, found = tuple(begun.values()), {}
+    for line in lines_of(file) if beginnings else ():
+        if line.startswith(beginnings):
+            found[next(number for number, text in begun.items() if line.startswith(text))] = line.removesuffix(b"\n")
+    return found
 
 
 # A seam for tests: every byte of a log goes through it.

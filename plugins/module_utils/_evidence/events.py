@@ -11,6 +11,12 @@ LOG_NAME = "custody.jsonl"
 # The reports' names, in the evidence folder itself.
 REPORT_NAME = re.compile(r"^report-\d{8}T\d{6}Z-[0-9a-f]{8}\.(html|json)\Z")
 
+# The folder of the seals, and their names in the evidence folder: of the line that is sealed.
+SEALS = "seals"
+SEAL_NAME = re.compile(r"^seals/([1-9]\d{0,17})\.(sig|tsr)\Z")
+# Certificates and revocation lists that people keep beside them.
+BESIDE_SEALS = re.compile(r"^seals/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(pem|crt|cer|crl)\Z")
+
 # What a run resumes from is told by these alone.
 RUN_STARTED, RUN_ENDED = "run_started", "run_ended"
 RUN_ABORTED = "run_aborted"  # it gave up; what it left open is taken up by the next run
@@ -24,4 +30,10 @@ PACKAGE_RESTORED = "package_restored"  # a recorded package that was missing is 
 PACKAGE_DIFFERS = "package_differs"  # the service gave other bytes for a recorded package; they are kept beside it
 DEVICE_FAILED = "device_failed"
 REPORT_STORED = "report_stored"  # a report of the run is on disk, and about to get its final name
+SEAL_STORED = "seal_stored"  # a seal of an earlier line is on disk, and about to get its final name
+NOTED = "noted"  # what a person said, of a hand-over for instance
+EVIDENCE_READ = "evidence_read"  # packages were read
 LOG_REPAIRED = "log_repaired"  # the line before was cut short by a crash
+
+# Lines that change nothing of what is sealed.
+QUIET = frozenset({SEAL_STORED, EVIDENCE_READ})

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, records
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, events, records
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody, unwritable
 from ansible_collections.secops.defender.plugins.module_utils._evidence.files import (
     Dir,
@@ -25,6 +25,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.files im
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.history import StoredPackage
 from ansible_collections.secops.defender.plugins.module_utils._evidence.parts import Busy, Part, open_part
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import sealing
 from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy, check_zip
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
@@ -77,7 +78,7 @@ class DuplicatePackage(EvidenceError):
 def safe_name(text: str) -> str:
     """A folder name for a device: never a path, never hidden, never the log's; DNS names stay as they are."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".-")[:120].rstrip(".")
-    if not safe or safe != text or safe.lower() == custody.LOG_NAME:
+    if not safe or safe != text or safe.lower() in (custody.LOG_NAME, events.SEALS):
         # What was replaced made names alike that are not.
         safe = f"{safe or 'device'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
     return safe
@@ -107,6 +108,11 @@ class Folder:
         self._read_only = read_only
         self.custody = Custody(self.path, clock, read_only, launched_by)
         self.warnings = self.custody.warnings
+        try:
+            sealing.check(self.custody)
+        except BaseException:
+            self.custody.close()
+            raise
         self._held: dict[str, Part] = {}
         self._lock = threading.Lock()
 

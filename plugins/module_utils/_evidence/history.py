@@ -10,6 +10,7 @@ device has failed. A run that takes up another one's request (C(resumed)) goes o
 from __future__ import annotations
 
 import enum
+import re
 import threading
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
 
 Entry = t.Mapping[str, t.Any]
 
+_HEX = re.compile(r"^[0-9a-f]{1,64}\Z")
 # Words of a request (design: results, C(request)).
 _RESUMED, _REUSED = "resumed", "reused"
 # The code of the one failure that leaves a stored package.
@@ -94,6 +96,24 @@ class VerifiedPackage:
 
 
 @dataclass(frozen=True)
+class StoredSeal:
+    """A seal as the log recorded it. path: C(seals/<seq>.sig) or C(.tsr); covers: the line that it is of; line: that tells of it.
+
+    sha256: of the seal. key: the fingerprint of a signature's; nonce: of a stamp's question.
+    """
+
+    path: str
+    covers: int
+    covers_sha256: str
+    sha256: str
+    line: int
+    time: str
+    identity: str | None = None
+    key: str | None = None
+    nonce: int | None = None
+
+
+@dataclass(frozen=True)
 class KeptPackage:
     """Other bytes that the service gave for a recorded package. path: where they are kept; of: the recorded package."""
 
@@ -140,6 +160,9 @@ class History:
     verified: dict[str, VerifiedPackage] = field(default_factory=dict)
     kept: dict[str, KeptPackage] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
+    seals: dict[str, StoredSeal] = field(default_factory=dict)
+    # The newest line that a seal has to cover: some lines only tell of seals, or that somebody has read.
+    changed: int = 0
     tenant: str | None = None
     _by_action: dict[str, list[Request]] = field(default_factory=dict)
     _stored_actions: set[str] = field(default_factory=set)
@@ -223,7 +246,10 @@ class History:
 
     def read(self, entry: Entry) -> None:
         """Take in one entry of the log."""
-        reader = _READERS.get(str(entry.get("event")))
+        event = str(entry.get("event"))
+        if event not in events.QUIET:
+            self.changed = entry.get("seq", 0)
+        reader = _READERS.get(event)
         if reader:
             with self._lock:
                 reader(self, entry)
@@ -364,6 +390,21 @@ class History:
         if events.REPORT_NAME.match(path):
             self.reports[path] = str(entry.get("sha256"))
 
+    def _seal_stored(self, entry: Entry) -> None:
+        path, covers, nonce = str(entry.get("path")), entry.get("covers"), entry.get("nonce")
+        if events.SEAL_NAME.match(path) and isinstance(covers, int):
+            self.seals[path] = StoredSeal(
+                path,
+                covers,
+                str(entry.get("covers_sha256")),
+                str(entry.get("sha256")),
+                entry.get("seq", 0),
+                str(entry.get("time")),
+                _text(entry.get("identity")),
+                _text(entry.get("key")),
+                int(nonce, 16) if isinstance(nonce, str) and _HEX.match(nonce) else None,
+            )
+
 
 _READERS: dict[str, t.Callable[[History, Entry], None]] = {
     events.RUN_STARTED: History._run_started,
@@ -378,6 +419,7 @@ _READERS: dict[str, t.Callable[[History, Entry], None]] = {
     events.PACKAGE_DIFFERS: History._package_differs,
     events.DEVICE_FAILED: History._device_failed,
     events.REPORT_STORED: History._report_stored,
+    events.SEAL_STORED: History._seal_stored,
 }
 
 

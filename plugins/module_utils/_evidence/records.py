@@ -33,6 +33,11 @@ def encoded(record: t.Mapping[str, t.Any]) -> bytes:
 
 def store(folder: Dir, name: str, content: bytes) -> None:
     """On the disk under a name of its own, then under its final name. Raises OSError."""
+    folder.rename(prepare(folder, name, content), name)
+
+
+def prepare(folder: Dir, name: str, content: bytes) -> str:
+    """On the disk under a name of its own, which is returned. Raises OSError."""
     part = f"{name}.part"
     if folder.stat(part):
         # A crash left it, or somebody put it there: nothing of it is used, and no link followed.
@@ -43,7 +48,7 @@ def store(folder: Dir, name: str, content: bytes) -> None:
         sync_file(file, folder.warn)
     finally:
         os.close(file)
-    folder.rename(part, name)
+    return part
 
 
 def read(folder: Dir, name: str) -> tuple[str, dict[str, t.Any]]:

@@ -11,10 +11,9 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence.events import EVIDENCE_READ
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
-
-EVIDENCE_READ = "evidence_read"
 
 
 def write(

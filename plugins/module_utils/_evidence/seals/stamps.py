@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 secops.defender contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Time stamps (RFC 3161): what is asked of an authority, and whether what it answers is one.
+
+A seal's file is the authority's whole answer, C(TimeStampResp), as C(openssl ts -verify -in) takes it. Revocation is not asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    MissingLibrary,
+    OptionsError,
+    printable,
+)
+
+_SHA256 = "2.16.840.1.101.3.4.2.1"
+# MD5 and SHA-1: whoever can make two contents of one hash can move a stamp.
+_BROKEN = {"1.2.840.113549.2.5", "1.3.14.3.2.26"}
+_GRANTED = 0
+_BEGIN = re.compile(rb"-----BEGIN CERTIFICATE-----")
+# What OpenSSL says of a chain, in our words.
+_CHAIN = (
+    (
+        re.compile("local issuer|self.signed|issuer certificate"),
+        "tsa_ca_path does not hold the authority that it is by",
+    ),
+    (re.compile("has expired"), "the authority's certificate was not valid any more at that time"),
+    (re.compile("not yet valid"), "the authority's certificate was not yet valid at that time"),
+    (re.compile("purpose"), "the certificate that it is signed with is not one for time stamps alone"),
+)
+_SAID = (re.compile(r'"Verify error: ?([^"]+)"'), re.compile(r'reason: "([^"]+)"'))
+
+
+class NotValid(Exception):
+    """Why a seal is none, as the end of a sentence that begins with the seal."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an authority is asked. nonce: what its answer must repeat."""
+
+    content: bytes
+    nonce: int
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The certificates of authorities that are trusted, and those between them and the ones that sign."""
+
+    roots: Sequence[t.Any]
+    others: Sequence[t.Any]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """An authority's answer. digest: SHA-256 of what it is for. time: seconds since 1970, the authority's. signer: its name."""
+
+    digest: str
+    time: float
+    nonce: int | None
+    signer: str
+    answer: t.Any
+
+
+def library() -> t.Any:
+    """Raises MissingLibrary."""
+    try:
+        import rfc3161_client
+    except ImportError:
+        raise MissingLibrary(
+            missing_required_lib("rfc3161-client", reason="for time stamps"),
+            advice="Install it for the Python that runs Ansible on the control node (ansible --version shows which), or use an "
+            "execution environment that has it.",
+        ) from None
+    return rfc3161_client
+
+
+def trust(path: str) -> Trust:
+    """What tsa_ca_path holds: a PEM file, or a folder of such files. Raises OptionsError, MissingLibrary."""
+    library()
+    from cryptography import x509
+
+    try:
+        place = Path(path)
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        pem = [each.read_bytes() for each in files if not each.is_dir()]
+        found = [one for text in pem if _BEGIN.search(text) for one in x509.load_pem_x509_certificates(text)]
+    except OSError as failure:
+        raise OptionsError(
+            f"tsa_ca_path {path} cannot be read: {failure.strerror}.", advice="Give a PEM file or a folder of them."
+        ) from None
+    except ValueError:
+        raise OptionsError(
+            f"tsa_ca_path {path} holds a certificate that cannot be read.",
+            advice="Give a PEM file or a folder of them.",
+        ) from None
+    roots = [each for each in found if each.subject == each.issuer]
+    if not roots:
+        raise OptionsError(
+            f"tsa_ca_path {path} holds no root certificate (one that is its own issuer).",
+            advice="Give the certificate of the authority's root, in PEM; those between may stand in the same file.",
+        )
+    return Trust(roots, [each for each in found if each.subject != each.issuer])
+
+
+def question(line: bytes) -> Question:
+    """What an authority is asked for a line of the log: the line's SHA-256, and no more. Raises MissingLibrary."""
+    client = library()
+    request = client.TimestampRequestBuilder().data(line).hash_algorithm(client.HashAlgorithm.SHA256).build()
+    return Question(request.as_bytes(), request.nonce)
+
+
+def read(content: bytes) -> Stamp:
+    """Raises NotValid for what is no time stamp with SHA-256, and MissingLibrary. Whose it is, only judge says."""
+    client = library()
+    try:
+        answer = client.decode_timestamp_response(content)
+        status = int(answer.status)
+    except Exception:  # the library says so in many ways
+        raise NotValid("it is no answer of a time-stamping authority") from None
+    if status != _GRANTED:
+        said = "; ".join(map(str, answer.status_string)) or f"status {status}"
+        raise NotValid(f"the authority has refused it: {printable(said).rstrip('.')}")
+    try:
+        facts = answer.tst_info
+        imprint = facts.message_imprint
+        hashed, digest = imprint.hash_algorithm.dotted_string, imprint.message.hex()
+        stamp = Stamp(digest, facts.gen_time.timestamp(), facts.nonce, _signer(answer), answer)
+        algorithms = {each.dotted_string for each in answer.signed_data.digest_algorithms}
+    except Exception:
+        raise NotValid("it is damaged") from None
+    if hashed != _SHA256:
+        raise NotValid(f"it is not for a SHA-256, but for another hash ({hashed})")
+    if algorithms & _BROKEN:
+        raise NotValid("it is signed over MD5 or SHA-1, which can be forged")
+    return stamp
+
+
+def _signer(answer: t.Any) -> str:
+    """The name in the certificate that it is signed with; of several, the one that is for time stamps."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    found = [x509.load_der_x509_certificate(each) for each in answer.signed_data.certificates]
+    for each in found:
+        usages = [
+            extension.value for extension in each.extensions if isinstance(extension.value, x509.ExtendedKeyUsage)
+        ]
+        if any(ExtendedKeyUsageOID.TIME_STAMPING in usage for usage in usages):
+            return printable(each.subject.rfc4514_string())
+    return printable(found[0].subject.rfc4514_string()) if found else "an authority that does not name itself"
+
+
+def answers(stamp: Stamp, line: bytes, nonce: int | None) -> None:
+    """Raises NotValid if it is for something else, or the answer to another question. nonce: None if it is not known any more."""
+    if stamp.digest != hashlib.sha256(line).hexdigest():
+        raise NotValid(f"it is for another hash ({stamp.digest})")
+    if nonce is not None and stamp.nonce != nonce:
+        raise NotValid("it answers another request (the nonce differs)")
+
+
+def judge(stamp: Stamp, trusted: Trust) -> None:
+    """Raises NotValid if nobody who is trusted vouches for it: chain and usage at the stamp's own time, signature, key usage."""
+    client = library()
+    verifier = client.VerifierBuilder(roots=list(trusted.roots), intermediates=list(trusted.others)).build()
+    try:
+        verifier.verify(stamp.answer, bytes.fromhex(stamp.digest))
+    except client.VerificationError as failure:
+        raise NotValid(_in_words(str(failure))) from None
+    except Exception:  # what can be wrong with a certificate has many names
+        raise NotValid("its certificates cannot be read") from None
+
+
+def _in_words(said: str) -> str:
+    reason = next((match[1] for pattern in _SAID if (match := pattern.search(said))), said)
+    known = next((words for pattern, words in _CHAIN if pattern.search(reason)), None)
+    return known or f"the authority's signature does not hold ({printable(reason).rstrip('.')})"

@@ -19,8 +19,15 @@ description:
     known to be right.
   - Reads only. Nothing is sent anywhere, and no credentials are needed.
   - The chain proves that nothing was changed within the log, not who wrote it. Whoever may write to the folder can make a new
-    log, or cut whole runs off its end together with their files. Against that, note RV(head) in another place after each run,
+    log, or cut whole runs off its end together with their files. Against that, seal the folder
+    (M(secops.defender.defender_seal_evidence)) and give here whose seals count, or note RV(head) in another place after each run,
     and give it as O(custody_head).
+  - Every seal is held against the log, whoever is trusted - a seal that fits no line is a finding, and so is one that the log tells
+    of and that is missing, and a log that ends before the line of a seal. With O(tsa_ca_path) and O(allowed_signers), a seal by
+    anybody else is a finding as well.
+  - A time stamp's certificates are judged at the stamp's own time, so one that has expired since is fine. The stamp's time is held
+    against the log's own times, with five minutes of leeway. A signature is judged at the time of the earliest valid stamp that
+    covers it, and without one at the present. Revocation of an authority's certificate is not asked for.
 extends_documentation_fragment:
   - secops.defender.attributes
   - secops.defender.attributes.control_node
@@ -44,7 +51,28 @@ options:
     description:
       - A RV(head) that was noted after an earlier run. It must be in the chain.
     type: str
+  tsa_ca_path:
+    description:
+      - The certificate of the root of each time-stamping authority that is trusted, and of those between, in a PEM file or in a
+        folder of such files. Without it no time stamp is called valid. Needs the Python library C(rfc3161-client).
+    type: path
+  allowed_signers:
+    description:
+      - Whose signatures count - a file as ssh-keygen(1) describes it under C(ALLOWED SIGNERS), a line for each signer. Without it no
+        signature is called valid. Needs C(ssh-keygen).
+    type: path
+  revoked_keys:
+    description:
+      - Keys that do not count any more, although O(allowed_signers) has them - a file with a public key a line, or a key revocation
+        list that C(ssh-keygen -k) has made. A signature by such a key is not valid, whenever it was made.
+    type: path
+  require_seal:
+    description:
+      - Fail unless a valid seal vouches for the whole log. Lines behind it that only tell of seals or of reading do not count.
+    type: bool
+    default: false
 seealso:
+  - module: secops.defender.defender_seal_evidence
   - module: secops.defender.defender_collect_package
   - module: secops.defender.defender_fetch_package
 """
@@ -67,6 +95,14 @@ EXAMPLES = r"""
   secops.defender.defender_verify_evidence:
     path: /srv/evidence/incident-4711
     custody_head: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+
+- name: Check it with its seals, all of it
+  secops.defender.defender_verify_evidence:
+    path: /srv/evidence/incident-4711
+    tsa_ca_path: /etc/pki/timestamp-root.pem
+    allowed_signers: /etc/pki/allowed_signers
+    revoked_keys: /etc/pki/revoked_keys
+    require_seal: true
 """
 
 RETURN = r"""
@@ -124,6 +160,8 @@ findings:
         - V(torn) - the log's last line is cut short, as a crash leaves it. The next run in the folder repairs that.
         - V(unfinished) - a run, a request or a download has not come to its end.
         - V(duplicate) - a package has the bytes of another action's package.
+        - V(invalid_seal) - a seal that fits the log, but by nobody who is trusted, or made at another time than the log says.
+        - V(unsealed) - with O(require_seal), not all of the log is sealed.
       returned: always
       type: str
       sample: altered
@@ -289,6 +327,52 @@ interrupted:
       returned: always
       type: int
       sample: 0
+seals:
+  description: The folder's seals, in the order of the lines that they are of.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    seq:
+      description: The number of the log's line that was sealed.
+      returned: always
+      type: int
+      sample: 12
+    head:
+      description: The SHA-256 of that line. Null if there is no such line.
+      returned: always
+      type: str
+      sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+    kind:
+      description: V(signature) or V(time_stamp).
+      returned: always
+      type: str
+      sample: time_stamp
+    time:
+      description:
+        - The time of a stamp; of a signature, that of the earliest valid stamp which covers it. ISO 8601 UTC. Null if it is not
+          known.
+      returned: always
+      type: str
+      sample: '2026-11-23T10:20:05Z'
+    signer:
+      description:
+        - The name in the authority's certificate, or the signer as O(allowed_signers) has it, or a key's fingerprint. Null if it is
+          not known.
+      returned: always
+      type: str
+      sample: CN=Contoso time stamps
+    valid:
+      description: Whether it fits the log, and somebody who is trusted vouches for it.
+      returned: always
+      type: bool
+      sample: true
+    why:
+      description:
+        - Why it is not valid. Null if it is, except of a signature whose time no stamp proves (V(signing time unproven)).
+      returned: always
+      type: str
+      sample: null
 tenant:
   description: The ID of the tenant whose evidence this is, as the log says. Null if it does not.
   returned: always

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import events, records
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import Chain, Entry, Trouble
-from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import lines_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import lines_of, lines_with
 from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, NotOrdinary, hash_of
 from ansible_collections.secops.defender.plugins.module_utils._evidence.history import (
     History,
@@ -25,10 +25,14 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.history 
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.presence import FOLDER as RUNS
 from ansible_collections.secops.defender.plugins.module_utils._evidence.presence import Presence, run_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import judging
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.judging import Seal, Trusted
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.sealing import content_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.stamps import NotValid
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, printable
 
 # Kinds of findings.
-ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, DUPLICATE = (
+ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, DUPLICATE, INVALID_SEAL, UNSEALED = (
     "altered",
     "missing",
     "not_recorded",
@@ -36,6 +40,8 @@ ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, DUPLICATE = (
     "torn",
     "unfinished",
     "duplicate",
+    judging.INVALID,
+    "unsealed",
 )
 
 # What to do, by the worst kind that was found.
@@ -44,6 +50,11 @@ _ADVICE = (
         (ALTERED, BROKEN_CHAIN, MISSING),
         "Leave the folder as it is, find out who could write to it since, and compare it with a copy; packages that the "
         "service still has can be fetched into a new folder with secops.defender.defender_fetch_package.",
+    ),
+    (
+        (INVALID_SEAL,),
+        "Check that tsa_ca_path, allowed_signers and revoked_keys are those of the folder's seals. If they are, a seal was forged or "
+        "made with what could not be trusted: treat the folder as altered.",
     ),
     (
         (NOT_RECORDED,),
@@ -58,6 +69,10 @@ _ADVICE = (
         (TORN, UNFINISHED),
         "If nothing is running in this folder, run the interrupted task again with the same dest: it finishes what was begun "
         "and says so in the log. A .part file that nobody needs any more may be removed.",
+    ),
+    (
+        (UNSEALED,),
+        "Seal the folder with secops.defender.defender_seal_evidence; to judge its seals, give tsa_ca_path and allowed_signers.",
     ),
 )
 
@@ -96,6 +111,10 @@ class Verdict:
     head: str | None = None
     head_compared: bool = False
     tenant: str | None = None
+    seals: list[Seal] = field(default_factory=list)
+    # The last line that a valid seal vouches for, and the last one that must be vouched for.
+    sealed: int = 0
+    changed: int = 0
 
     @property
     def verified(self) -> bool:
@@ -113,7 +132,11 @@ class Verdict:
 
 
 def verify(
-    folder: Path, expected_head: str | None = None, progress: t.Callable[[int, int], None] = lambda done, of: None
+    folder: Path,
+    expected_head: str | None = None,
+    progress: t.Callable[[int, int], None] = lambda done, of: None,
+    trusted: Trusted | None = None,
+    require_seal: bool = False,
 ) -> Verdict:
     """Check the custody log against its own chain, and every file against the log and its record. Reads only.
 
@@ -128,7 +151,10 @@ def verify(
         )
     try:
         with Dir.open(folder, lambda text: None) as opened:
-            return _Verification(opened).verdict(expected_head, progress)
+            verification = _Verification(opened)
+            verification.check_log(expected_head)
+            verification.check_seals(trusted or Trusted(), require_seal)
+            return verification.verdict(progress)
     except OSError as failure:
         raise EvidenceError(
             f"{_readable(str(failure.filename or folder))} cannot be read: {failure.strerror}.",
@@ -141,7 +167,10 @@ class _Log:
     """What the custody log says, and what is wrong with it."""
 
     def __init__(self, presence: Presence, verdict: Verdict) -> None:
-        self.lines: set[str] = set()
+        self.lines: dict[str, int] = {}
+        self.skews: dict[str, float] = {}
+        self.last = 0
+        self._skew = 0.0
         self.history = History(alive=presence.is_alive)
         self.begun: dict[str, str] = {}
         self._verdict = verdict
@@ -164,7 +193,7 @@ class _Log:
         self._verdict.find(ALTERED, events.LOG_NAME, f"Line {number} {message}", self._chain.good_until)
 
     def _take_in(self, number: int, digest: str, entry: Entry) -> None:
-        self.lines.add(digest)
+        self.lines[digest] = self.last = entry["seq"]
         event, path = entry.get("event"), str(entry.get("path"))
         if event == events.PACKAGE_STORED and not self._may_be_stored(number, path, entry):
             return
@@ -174,6 +203,10 @@ class _Log:
             self._wrong(number, "names a report where none can be.")
         if event in (events.DOWNLOAD_STARTED, events.PACKAGE_VERIFIED, events.REPORT_STORED):
             self.begun[path] = str(entry.get("time"))
+        if event == events.SEAL_STORED:
+            self.skews[path] = self._skew
+        elif isinstance(entry.get("clock_skew_seconds"), (int, float)):
+            self._skew = float(entry["clock_skew_seconds"])
         self.history.read(entry)
 
     def _may_be_stored(self, number: int, path: str, entry: Entry) -> bool:
@@ -198,11 +231,15 @@ class _Verification:
         self._log = _Log(self._presence, self._verdict)
         self._history = self._log.history
         self._files: dict[str, os.stat_result] = {}
+        self._texts: dict[int, bytes] = {}
 
-    def verdict(self, expected_head: str | None, progress: t.Callable[[int, int], None]) -> Verdict:
+    def check_log(self, expected_head: str | None) -> None:
         self._files = dict(sorted(_files(self._folder)))
         self._read_log()
         self._check_head(expected_head)
+
+    def verdict(self, progress: t.Callable[[int, int], None]) -> Verdict:
+        """After the log and its seals, everything else."""
         stored = sorted(self._history.stored)
         for number, name in enumerate(stored):
             progress(number, len(stored))
@@ -227,6 +264,7 @@ class _Verification:
             return
         try:
             self._log.read(file)
+            self._texts = lines_with(file, self._wanted())
         finally:
             os.close(file)
         if not self._verdict.events:
@@ -281,6 +319,52 @@ class _Verification:
                 )
         named = [request for request in left if request.run_state is RunState.ENDED]
         self._verdict.without_package = [_without(request) for request in [*self._history.without_package(), *named]]
+
+    # ---- its seals ----
+
+    def _seal_names(self) -> dict[str, int]:
+        """All seals that are here or should be, with the number of the line that each is of; time stamps first."""
+        names = {*self._history.seals, *(name.removesuffix(".part") for name in self._files)}
+        found = {name: int(match[1]) for name in names if (match := events.SEAL_NAME.match(name))}
+        return dict(sorted(found.items(), key=lambda each: (each[0].endswith(".sig"), each[1])))
+
+    def _wanted(self) -> set[int]:
+        """The lines that judging the seals takes."""
+        told = self._history.seals.values()
+        return {*self._seal_names().values(), *(each.covers for each in told)}
+
+    def check_seals(self, trusted: Trusted, required: bool) -> None:
+        """Raises EvidenceError, MissingLibrary where nobody who is trusted can be asked."""
+        verdict, log = self._verdict, self._log
+        facts = judging.Logged(log.lines, self._texts, log.last, log.skews)
+        judge = judging.Judge(facts, trusted, verdict.find)
+        for name, seq in self._seal_names().items():
+            recorded = self._history.seals.get(name)
+            verdict.seals.append(judge.seal(name, seq, self._content(name), recorded))
+        verdict.seals.sort(key=lambda each: (each.seq, each.kind))
+        verdict.sealed = max((each.covers for each in verdict.seals if each.valid), default=0)
+        verdict.changed = self._history.changed
+        if required and verdict.sealed < verdict.changed:
+            since = f"line {verdict.sealed} on" if verdict.sealed else "its beginning on"
+            verdict.find(UNSEALED, events.LOG_NAME, f"No valid seal vouches for the log from {since}.")
+
+    def _content(self, name: str) -> bytes | NotValid | None:
+        """A seal, after it was held against the log's record of it; None if it is not there."""
+        recorded = self._history.seals.get(name)
+        there = name if name in self._files else f"{name}.part"
+        if there not in self._files:
+            self._verdict.find(MISSING, name, "The seal is missing.", recorded.time if recorded else None)
+            return None
+        if recorded:
+            self._hashed(there, "seal", recorded.time, recorded.sha256)
+        try:
+            with self._folder.folder(events.SEALS) as seals:
+                return content_of(seals, there)
+        except NotValid as failure:
+            return failure
+        except NotOrdinary as failure:
+            self._not_ordinary(there, failure)
+            return NotValid("it is no ordinary file")
 
     # ---- files that the log tells of ----
 
@@ -379,7 +463,8 @@ class _Verification:
     # ---- files that it does not ----
 
     def _check_others(self) -> None:
-        known = {events.LOG_NAME, *self._history.reports, *self._history.kept}
+        known = {events.LOG_NAME, *self._history.reports, *self._history.kept, *self._history.seals}
+        known.update(name for name in self._files if events.BESIDE_SEALS.match(name))
         for name in self._history.stored:
             known.update((name, _record_of(name)))
         for name, found in self._files.items():
@@ -406,6 +491,8 @@ class _Verification:
             )
         elif ordinary and name.endswith(".part") and events.REPORT_NAME.match(name.removesuffix(".part")):
             self._verdict.find(UNFINISHED, name, "The writing of a report was interrupted.")
+        elif ordinary and name.removesuffix(".part") in self._history.seals:
+            self._verdict.find(UNFINISHED, name, "The making of a seal was interrupted.")
         elif ordinary:
             self._verdict.find(NOT_RECORDED, name, "The custody log knows nothing of this file.")
         else:

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import stamps
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.judging import Trusted
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.signatures import Signers
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Verdict
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
@@ -19,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
     printable,
 )
+from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
 
@@ -34,15 +39,26 @@ def spec() -> Spec:
     return {
         "path": {"type": "path", "required": True, "aliases": ["dest", "evidence"]},
         "custody_head": {"type": "str"},
+        "tsa_ca_path": {"type": "path"},
+        "allowed_signers": {"type": "path"},
+        "revoked_keys": {"type": "path", "no_log": False},
+        "require_seal": {"type": "bool", "default": False},
     }
 
 
 @dataclass(frozen=True)
 class Options:
-    """path: the evidence folder. custody_head: the SHA-256 of a line that must be in its log."""
+    """path: the evidence folder. custody_head: the SHA-256 of a line that must be in its log.
+
+    tsa_ca_path, allowed_signers, revoked_keys: whose seals count. require_seal: whether all of the log must be sealed.
+    """
 
     path: Path
     custody_head: str | None
+    tsa_ca_path: str | None
+    allowed_signers: str | None
+    revoked_keys: str | None
+    require_seal: bool
 
     @classmethod
     def of(cls, given: Given) -> Options:
@@ -53,13 +69,38 @@ class Options:
                 f"custody_head is {given['custody_head']!r}.",
                 advice="Give the head that an earlier run returned, 64 hexadecimal digits.",
             )
-        return cls(Path(given["path"]), head or None)
+        allowed, revoked = given["allowed_signers"], given["revoked_keys"]
+        if revoked and not allowed:
+            raise OptionsError("revoked_keys is given, but there is no allowed_signers.", advice="Give both.")
+        for name in ("allowed_signers", "revoked_keys"):
+            if given[name] and not os.access(given[name], os.R_OK):
+                raise OptionsError(f"{name} {given[name]} cannot be read.", advice="Give a file that is there.")
+        if given["require_seal"] and not (given["tsa_ca_path"] or allowed):
+            raise OptionsError(
+                "require_seal is true, but nothing says whose seals count.",
+                advice="Give tsa_ca_path or allowed_signers.",
+            )
+        return cls(Path(given["path"]), head or None, given["tsa_ca_path"], allowed, revoked, given["require_seal"])
+
+    def trusted(self, now: float) -> Trusted:
+        """Raises OptionsError, MissingLibrary."""
+        return Trusted(
+            stamps.trust(self.tsa_ca_path) if self.tsa_ca_path else None,
+            Signers(self.allowed_signers, self.revoked_keys) if self.allowed_signers else None,
+            now,
+        )
 
 
 def work(options: Options, context: Context) -> Result:
     """Raises no DefenderError: it is in the result."""
     try:
-        verdict = verify.verify(options.path, options.custody_head, _Pace(context.reporter, context.clock))
+        verdict = verify.verify(
+            options.path,
+            options.custody_head,
+            _Pace(context.reporter, context.clock),
+            options.trusted(context.clock.wall()),
+            options.require_seal,
+        )
     except DefenderError as failure:
         return {**_failed(failure), "node": context.node}
     found = [finding.as_result() for finding in verdict.findings]
@@ -73,6 +114,7 @@ def work(options: Options, context: Context) -> Result:
         "packages": verdict.packages,
         "interrupted": verdict.interrupted,
         "without_package": verdict.without_package,
+        "seals": [seal.as_result() for seal in verdict.seals],
         "tenant": verdict.tenant,
         "summary": {
             "packages": len(verdict.packages),
@@ -99,6 +141,7 @@ def _failed(error: DefenderError) -> Result:
         "packages": [],
         "interrupted": [],
         "without_package": [],
+        "seals": [],
         "tenant": None,
         "summary": dict.fromkeys(("packages", "verified", "findings", "events", "repaired"), 0),
         "head": None,
@@ -127,7 +170,8 @@ def _sentence(options: Options, verdict: Verdict, node: str) -> str:
     if verdict.findings:
         told = "".join(f" {_told(finding)}" for finding in verdict.findings[:_TOLD])
         more = f" And {len(verdict.findings) - _TOLD} more." if len(verdict.findings) > _TOLD else ""
-        return f"{where}: {count(len(verdict.findings), 'finding')} in {packages} and {events}.{told}{more}{without} {verdict.advice}"
+        found = f"{count(len(verdict.findings), 'finding')} in {packages} and {events}."
+        return f"{where}: {found}{told}{more}{without}{_seals(verdict)} {verdict.advice}"
     if not verdict.verified:
         return (
             f"{where}: the custody log of {events} is as it was written, but there is no package, so nothing is verified."
@@ -146,8 +190,32 @@ def _sentence(options: Options, verdict: Verdict, node: str) -> str:
     )
     return (
         f"{where}: {packages} and the custody log of {events} are as they were written.{without} {head}{repaired}"
-        f"{interrupted}"
+        f"{interrupted}{_seals(verdict)}"
     )
+
+
+def _seals(verdict: Verdict) -> str:
+    """How much of the log stands before the newest valid seal, and by whom."""
+    if not verdict.seals:
+        return ""
+    valid = [seal for seal in verdict.seals if seal.valid]
+    others = [f"{seal.path} ({seal.why})" for seal in verdict.seals if not seal.valid]
+    rest = f" Not valid: {listed(others)}." if others else ""
+    if not valid:
+        return f" No seal vouches for the log.{rest}"
+    newest = max(valid, key=lambda seal: (seal.covers, seal.time or 0.0))
+    people = f"signed by {newest.signer}"
+    if newest.time is not None:
+        people = f"at {iso(newest.time)} by {newest.signer}"
+    elif newest.why:
+        people += f" ({newest.why})"
+    after = max(0, verdict.changed - verdict.sealed)
+    said = (
+        f"{count(after, 'line')} after it {'is' if after == 1 else 'are'} not sealed"
+        if after
+        else "nothing after it counts"
+    )
+    return f" Sealed up to line {verdict.sealed} of {verdict.events}, {people}; {said}.{rest} Revocation of certificates was not asked for."
 
 
 def _without_package(verdict: Verdict) -> str:

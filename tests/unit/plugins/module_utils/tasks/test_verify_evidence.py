@@ -21,7 +21,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_wo
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, Simulator
 
-KEYS = ["changed", "error", "failed", "findings", "head", "head_compared", "interrupted", "msg", "node", "packages", "summary",
+KEYS = ["changed", "error", "failed", "findings", "head", "head_compared", "interrupted", "msg", "node", "packages", "seals", "summary",
         "tenant", "verified", "without_package"]  # fmt: skip
 DEVICES = [Device(f"pc0{number}.contoso.com", package_size=3000 + number) for number in (1, 2, 3)]
 NO_HEAD = "No head was given to compare with, so events cut off the end would not show."

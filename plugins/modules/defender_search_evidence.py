@@ -32,7 +32,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Searches as without it, but adds no line to the custody log and writes no export.
+      - Searches as without it, but adds no line to the custody log and writes neither report nor export.
   idempotent:
     support: full
 options:
@@ -90,9 +90,17 @@ options:
     description: Fail if anything was not searched.
     type: bool
     default: false
+  report:
+    description:
+      - Write the findings as a page that needs nothing else into a new folder beside the (first) evidence folder, C(findings.html). It
+        tells first of how many devices anything can be said, then what was found, and what was left out; its tables can be sorted and
+        filtered, and link to the packages.
+      - Only hits that are listed are in it; see O(max_hits).
+    type: bool
+    default: false
   export:
     description:
-      - Write the hits into a new folder beside the (first) evidence folder, as C(hits.jsonl), C(hits.csv) and C(timesketch.jsonl), which
+      - Write the hits into a new folder beside the (first) evidence folder (that of O(report)), as C(hits.jsonl), C(hits.csv) and C(timesketch.jsonl), which
         has the dated hits only. Only hits that are listed are written; see O(max_hits).
     type: bool
     default: false
@@ -130,6 +138,7 @@ EXAMPLES = r"""
     indicators_file: feed.stix.json
     artefacts: [event_log, network_connections, defender_logs]
     require_complete: true
+    report: true
 """
 
 RETURN = r"""
@@ -484,6 +493,17 @@ summary_text:
   returned: always
   type: str
   sample: "**Search of evidence: found, but not everything could be searched**"
+report:
+  description: The page that O(report) asked for. Null without it, in check mode, and where nothing was searched.
+  returned: always
+  type: dict
+  sample: null
+  contains:
+    html:
+      description: Its path.
+      returned: if there is a report
+      type: str
+      sample: /srv/evidence/incident-4711-search-20261123T120000Z-1f2e3d4c/findings.html
 exported:
   description: The files that O(export) has written.
   returned: always

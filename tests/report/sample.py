@@ -133,6 +133,75 @@ def contents(number: int, name: str) -> dict[str, t.Any]:
     }
 
 
+def findings(devices: int, found: int) -> dict[str, t.Any]:
+    """The result of a search for two indicators, of which one is on the first devices; of a hundred seven are not searched whole."""
+    names = [f"ws{number:04}.contoso.com" for number in range(devices)]
+    where = [
+        {
+            "machine_id": sha256(name)[:40],
+            "computer_dns_name": name,
+            "package": f"{DEST}/{name}/20261123T101501Z_{uuid.UUID(int=number)}.zip",
+        }
+        for number, name in enumerate(names)
+    ]
+    partly, none = devices * 26 // 400, devices * 3 // 400
+    searched = {"whole": devices - partly - none, "partly": partly, "none": none}
+    log = {"entry": "Security Event Log/Security.evtx", "records": 31_877}
+    return {
+        "msg": f"203.0.113.7 on {found} of {devices} devices.",
+        "found": found > 0,
+        "complete": False,
+        "indicators": [
+            {
+                "value": "203.0.113.7",
+                "type": "ip",
+                "note": "C2",
+                "devices": found,
+                "hits": 17 * found,
+                "searched": searched,
+            },
+            {"value": "evil.example", "type": "domain", "note": None, "devices": 0, "hits": 0, "searched": searched},
+        ],
+        "machines": [{**each, "indicators": ["203.0.113.7"], "artefacts": ["event_log"]} for each in where[:found]],
+        "hits": [
+            {
+                **each,
+                "entry": log["entry"],
+                "artefact": "event_log",
+                "indicator": "203.0.113.7",
+                "type": "ip",
+                "offset": 1234,
+                "line": None,
+                "record": 48_151,
+                "time": "2026-11-23T09:14:10.123456Z",
+                "dated": True,
+                "excerpt": "<b>DestinationIp: 203.0.113.7",
+                "collected": "2026-11-23T10:15:00.1234567Z",
+                "verified": True,
+            }
+            for each in where[:found]
+        ],
+        "not_searched": [
+            {**each, "entry": f"Prefetch/{number}.pf", "artefact": "prefetch", "why": "it is encrypted", "entries": 1}
+            for number, each in enumerate(where)
+        ],
+        "event_logs": [{**each, **log, "first": iso(BEGAN - 7200), "last": iso(BEGAN)} for each in where],
+        "refused": [],
+        "summary": {
+            "devices": devices,
+            "packages": devices - none,
+            "devices_with_hits": found,
+            "hits": 17 * found,
+            "allowed": 2,
+            "searched": searched,
+            "unpacked_bytes": devices * (54 << 20),
+            "older": 3,
+            "indicators": 2,
+        },
+        "recorded": True,
+    }
+
+
 def facts(
     devices: list[dict[str, t.Any]], comment: str = "Incident 4711: credential theft on the file servers"
 ) -> dict[str, t.Any]:

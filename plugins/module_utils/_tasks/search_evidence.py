@@ -10,9 +10,11 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence import who
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import log_line, packages, zips
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import findings_page
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import export, finders, workers, yara
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import plan as plans
@@ -30,7 +32,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
     printable,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
+from ansible_collections.secops.defender.plugins.module_utils._words.models import iso, parse_time
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
 _NAME = "defender_search_evidence"
@@ -54,6 +56,7 @@ def spec() -> Spec:
         "yara_rules": {"type": "path"},
         "on_refused": {"type": "str", "choices": ["fail", "continue"], "default": "fail"},
         "require_complete": {"type": "bool", "default": False},
+        "report": {"type": "bool", "default": False},
         "export": {"type": "bool", "default": False},
     }
 
@@ -70,6 +73,7 @@ class Options:
     yara_rules: Path | None
     continue_on_refused: bool
     require_complete: bool
+    report: bool
     export: bool
 
     @classmethod
@@ -97,6 +101,7 @@ class Options:
             yara_rules=Path(given["yara_rules"]) if given["yara_rules"] else None,
             continue_on_refused=given["on_refused"] == "continue",
             require_complete=given["require_complete"],
+            report=given["report"],
             export=given["export"],
         )
 
@@ -122,7 +127,7 @@ def _moment(name: str, value: str | None) -> float | None:
 
 def work(options: Options, context: Context) -> Result:
     """Raises no DefenderError: it is in the result."""
-    given = indicator_files.Given()
+    given, began = indicator_files.Given(), context.clock.wall()
     try:
         allow = _understood(options, given, context)
         if given.refused and not options.continue_on_refused:
@@ -139,7 +144,7 @@ def work(options: Options, context: Context) -> Result:
         recorded = reading.record(_NAME, chosen, context, facts)
     except DefenderError as failure:
         return {**_failed(failure), "refused": given.refused, "node": context.node}
-    searched = _Search(options, chosen, context, given, allow, rules)
+    searched = _Search(options, chosen, context, given, allow, rules, began)
     return searched.result(recorded)
 
 
@@ -210,6 +215,7 @@ class _Search:
     given: indicator_files.Given
     allow: list[Indicator]
     rules: yara.Rules | None
+    began: float
 
     def result(self, recorded: bool) -> Result:
         indicators = list(self.given.indicators)
@@ -268,12 +274,13 @@ class _Search:
             "event_logs": findings.logs,
             "refused": self.given.refused,
             "summary": {**findings.figures(), "older": self.chosen.older, "indicators": len(rows)},
+            "report": None,
             "exported": [],
             "recorded": recorded,
             "node": self.context.node,
         }
         result["summary_text"] = summary_text.of_search(result)
-        self._export(result)
+        self._write(result)
         self._warn(findings)
         return result
 
@@ -287,16 +294,20 @@ class _Search:
         for trouble in self.rules.troubles if self.rules else ():
             self.context.reporter.warn(trouble)
 
-    def _export(self, result: Result) -> None:
-        if not self.options.export or self.context.check_mode:
-            return
-        # One export of all, beside the first folder.
+    def _write(self, result: Result) -> None:
+        """The page and the export, both in one new folder beside the first evidence folder."""
+        wanted = (self.options.report or self.options.export) and not self.context.check_mode
         package = next(iter(self.chosen.packages), None)
-        if package is None:
+        if not wanted or package is None:
             return
         folder = package.folder or package.path.parent
         try:
-            result["exported"] = export.write(folder, result, self.context.clock.wall())
+            beside = export.folder_beside(folder, self.context.clock.wall())
+            if self.options.export:
+                result["exported"] = export.write(beside, result)
+            if self.options.report:
+                path = beside / "findings.html"
+                result["report"] = {"html": export.write_file(path, self._page(result, beside))}
         except OSError as failure:
             error = EvidenceError(
                 f"The findings could not be written beside {folder}: {failure.strerror}.",
@@ -304,6 +315,10 @@ class _Search:
                 code="ExportFailed",
             )
             result.update(failed=True, error=error.as_result(), msg=f"{result['msg']} {error}")
+
+    def _page(self, result: Result, folder: Path) -> str:
+        asked_by = who.asked_by(self.context.reporter.launched_by)
+        return findings_page.page(result, folder, asked_by, iso(self.began), iso(self.context.clock.wall()))
 
 
 def _take(findings: Findings, package: Package, outcome: _One | BaseException) -> None:
@@ -411,6 +426,7 @@ def _failed(error: DefenderError) -> Result:
             "searched": {"whole": 0, "partly": 0, "none": 0},
         },
         "summary_text": "",
+        "report": None,
         "exported": [],
         "recorded": False,
         "node": None,

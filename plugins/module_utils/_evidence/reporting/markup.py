@@ -58,15 +58,16 @@ def table(
 
 def link(address: str | None, label: str) -> str:
     """label, which is HTML already, as a link; by itself where there is no address, or one that leads to no page."""
-    if not address or not address.startswith(("https://", "./", "#")):
+    if not address or not address.startswith(("https://", "./", "../")):
         return label
     return f'<a href="{text(address)}" rel="noreferrer">{label}</a>'
 
 
 def file_link(path: Path, folder: Path) -> str:
-    """A file by its path from the folder that the page is in; outside of it, its whole path without a link."""
-    if not path.is_relative_to(folder):
-        return f"<code>{text(path)}</code>"
-    name = path.relative_to(folder)
-    # No scheme can come of a name that begins with a dot.
-    return link(f"./{quote(str(name), errors='replace')}", f"<code>{text(name)}</code>")
+    """A file by its path from the folder that the page is in, or beside it; from farther away its whole path without a link."""
+    for root, way in ((folder, "./"), (folder.parent, "../")):
+        if path.is_relative_to(root):
+            name = path.relative_to(root)
+            # No scheme can come of an address that begins with a dot.
+            return link(way + quote(str(name), errors="replace"), f"<code>{text(name)}</code>")
+    return f"<code>{text(path)}</code>"

@@ -80,6 +80,9 @@ figcaption .lost::before { background: var(--lost); }
 .chart rect { fill: var(--wait); }
 .chart .get { fill: var(--get); }
 .chart .lost { fill: var(--lost); }
+.list .name { display: inline-block; min-width: 13rem; }
+.list .indicator { display: inline-block; min-width: 8rem; }
+.list + .tools, .list + .list { margin-top: 1.5rem; }
 .quota { width: auto; }
 .quota th, .quota td { padding-right: 3rem; }
 .quota td:nth-child(2) { text-align: right; font-variant-numeric: tabular-nums; }
@@ -94,11 +97,11 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
 @media screen and (max-width: 60rem) {
   body { padding: 1rem 1rem 3rem; }
   section > dl:not(.figures) > div { grid-template-columns: 1fr; gap: 0; }
-  .devices, .devices caption, .devices tbody, .devices tr, .devices th, .devices td { display: block; width: auto; }
-  .devices thead { position: absolute; left: -100vw; }
-  .devices tr[hidden] { display: none; }
-  .devices tr { padding: 0.5rem 0; border-bottom: 1px solid var(--ink); }
-  .devices tbody th, .devices td { padding: 0.15rem 0; border: 0; }
+  :is(.devices, .list), :is(.devices, .list) :is(caption, tbody, tr, th, td) { display: block; width: auto; }
+  :is(.devices, .list) thead { position: absolute; left: -100vw; }
+  :is(.devices, .list) tr[hidden] { display: none; }
+  :is(.devices, .list) tr { padding: 0.5rem 0; border-bottom: 1px solid var(--ink); }
+  :is(.devices, .list) tbody th, :is(.devices, .list) td { padding: 0.15rem 0; border: 0; }
   .quota th, .quota td { padding-right: 1rem; }
 }
 @page {

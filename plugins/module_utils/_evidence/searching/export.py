@@ -23,24 +23,30 @@ _COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write(folder: Path, result: t.Mapping[str, t.Any], now: float) -> list[str]:
-    """Writes the files into a new folder beside the evidence; returns their paths. now: seconds since 1970. Raises OSError.
+def folder_beside(evidence: Path, now: float) -> Path:
+    """A new folder beside the evidence; within, what is written would be files that nobody has recorded.
 
-    Within the evidence folder they would be files that nobody has recorded.
+    now: seconds since 1970. Raises OSError.
     """
     moment = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    beside = folder.with_name(f"{folder.name}-search-{moment}-{os.urandom(4).hex()}")
+    beside = evidence.with_name(f"{evidence.name}-search-{moment}-{os.urandom(4).hex()}")
     beside.mkdir(mode=0o700)
+    return beside
+
+
+def write(folder: Path, result: t.Mapping[str, t.Any]) -> list[str]:
+    """Writes the findings in all forms; returns their paths. Raises OSError."""
     hits = result["hits"]
     files = {
         "hits.jsonl": _lines(hits),
         "hits.csv": _table(hits),
         "timesketch.jsonl": _lines(filter(None, map(_dated, hits))),
     }
-    return [_write(beside / name, content) for name, content in files.items()]
+    return [write_file(folder / name, content) for name, content in files.items()]
 
 
-def _write(path: Path, content: str) -> str:
+def write_file(path: Path, content: str) -> str:
+    """A new file that only its owner may read; returns its path. Raises OSError."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(file, "w", encoding="utf-8", newline="") as text:
         text.write(content)

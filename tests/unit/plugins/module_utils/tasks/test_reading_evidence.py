@@ -155,11 +155,32 @@ def test_each_call_adds_one_line_that_does_not_tell_what_was_looked_for(evidence
     ]
 
 
+def test_the_page_of_findings_stands_beside_the_evidence_with_the_export(evidence: Evidence) -> None:
+    evidence.add("pc1", HIT)
+    evidence.add("pc2")
+    result = search(evidence, report=True, export=True)
+    page = Path(result["report"]["html"])
+    assert {path.name for path in page.parent.iterdir()} == {
+        "findings.html",
+        "hits.jsonl",
+        "hits.csv",
+        "timesketch.jsonl",
+    }
+    assert page.parent.parent == evidence.path.parent and page.stat().st_mode & 0o777 == 0o600
+    text = page.read_text(encoding="utf-8")
+    assert "Found on 1 of 2 devices</h1>" in text and f'href="../{evidence.path.name}/pc1/' in text
+    assert not [path for path in evidence.path.rglob("*") if path.name in ("findings.html", "hits.csv")]
+    alone = Path(search(evidence, report=True)["report"]["html"])
+    assert [path.name for path in alone.parent.iterdir()] == ["findings.html"] and alone.parent != page.parent
+    assert search(evidence)["report"] is None
+
+
 def test_check_mode_reads_and_adds_no_line(evidence: Evidence) -> None:
     evidence.add("pc1", HIT)
     before = evidence.lines()
-    result = search(evidence, check_mode=True, export=True)
-    assert result["found"] and not result["recorded"] and result["exported"] == []
+    result = search(evidence, check_mode=True, export=True, report=True)
+    assert result["found"] and not result["recorded"] and (result["exported"], result["report"]) == ([], None)
+    assert [path.name for path in evidence.path.parent.iterdir() if "-search-" in path.name] == []
     assert evidence.lines() == before
 
 

@@ -8,72 +8,25 @@ import re
 import typing as t
 from base64 import b64encode
 from collections import Counter
-from html.parser import HTMLParser
 
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import markup, run_page
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.script import SCRIPT
 from ansible_collections.secops.defender.tests.report import sample
-
-TWIN = {"name": "report-20261123T101500Z-6f1f2c0a.json", "sha256": sample.sha256("twin")}
-HARMLESS = "pc042.contoso.com"
-# What HTML reads as markup, and what a template or a style sheet would take for its own.
-texts = st.one_of(
-    st.text(),
-    st.sampled_from(sample.HOSTILE),
-    st.text(alphabet="<>&\"'/=! -$`\\\u202e\u0000\n", max_size=40),
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.page_world import (
+    HARMLESS,
+    Reader,
+    bare,
+    swap,
+    texts,
 )
 
-
-class Reader(HTMLParser):
-    """Tags, their attributes, and the text of each page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, tuple(attrs)))
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.words)
-
-
-def _bare(tag: tuple[str, tuple[tuple[str, str | None], ...]]) -> object:
-    """A tag without the path of a package, which names its device, and without times that are none."""
-    name, attrs = tag
-    return name, [
-        (key, "" if key == "datetime" or (key == "href" and str(value).startswith("./")) else value)
-        for key, value in attrs
-    ]
+TWIN = {"name": "report-20261123T101500Z-6f1f2c0a.json", "sha256": sample.sha256("twin")}
 
 
 def _page(devices: list[dict[str, t.Any]], **changes: t.Any) -> str:
     return run_page.page(sample.with_log({**sample.facts(devices), **changes}), TWIN)
-
-
-def _swap(value: t.Any, old: str, new: str) -> t.Any:
-    """The same structure, with every text that has the old one in it holding the new one."""
-    if isinstance(value, dict):
-        return {key: _swap(each, old, new) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_swap(each, old, new) for each in value]
-    return value.replace(old, new) if isinstance(value, str) else value
 
 
 @given(texts.filter(bool))
@@ -81,7 +34,9 @@ def test_no_name_ever_creates_a_tag(name: str) -> None:
     devices = [sample.device(1, "NAME", failed=True), sample.device(2, "NAME", failed=False)]
     facts = sample.with_log(sample.facts(devices, "NAME"))
     facts["asked_by"].update(user="NAME", host="NAME", awx_job_id="NAME", tool="NAME")
-    facts.update(msg="NAME", module="NAME", dest="/NAME", quota=[{"endpoint": "NAME", "calls": 1, "limits": ["NAME"]}])
+    facts.update(
+        msg="NAME", module="NAME", dest="/x/y NAME", quota=[{"endpoint": "NAME", "calls": 1, "limits": ["NAME"]}]
+    )
     facts["service"] = dict.fromkeys(facts["service"], "NAME")
     for device in devices:
         device.update(request="NAME", machine="also NAME", machine_id="NAME")
@@ -96,9 +51,9 @@ def test_no_name_ever_creates_a_tag(name: str) -> None:
             device["contents"].update(
                 artefacts={"NAME": 1}, event_logs=[{**dict.fromkeys(("name", "first", "last"), "NAME"), "records": 1}]
             )
-    harmless = Reader(run_page.page(_swap(copy.deepcopy(facts), "NAME", HARMLESS), TWIN))
-    hostile = Reader(run_page.page(_swap(copy.deepcopy(facts), "NAME", name), TWIN))
-    assert [_bare(tag) for tag in hostile.tags] == [_bare(tag) for tag in harmless.tags]
+    harmless = Reader(run_page.page(swap(copy.deepcopy(facts), "NAME", HARMLESS), TWIN))
+    hostile = Reader(run_page.page(swap(copy.deepcopy(facts), "NAME", name), TWIN))
+    assert [bare(tag) for tag in hostile.tags] == [bare(tag) for tag in harmless.tags]
     assert not hostile.open
 
 

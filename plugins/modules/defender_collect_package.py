@@ -107,6 +107,8 @@ options:
     description:
       - Take a package that was made within this time, instead of collecting a new one. Seconds, or a number with V(s), V(m),
         V(h) or V(d), such as V(4h) or V(90m). Give the unit; YAML reads V(1:30) as the number 90.
+      - One that the service keeps no more is collected anew. Whether it does is known by a package link alone, so each package
+        that is taken costs one, without O(dest) too.
     type: str
     default: '0'
   resume_within:

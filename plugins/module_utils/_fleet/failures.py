@@ -149,7 +149,8 @@ def gone(device: Device, failure: DefenderError) -> ActionError:
 
 def not_stored(device: Device, failure: DefenderError) -> DefenderError:
     """The package could not be got."""
-    return named(failure, f"The package of {device.label} was not stored: {failure.message}")
+    what = "was not stored" if device.folder else "cannot be taken"
+    return named(failure, f"The package of {device.label} {what}: {failure.message}")
 
 
 def named(failure: DefenderError, message: str) -> DefenderError:

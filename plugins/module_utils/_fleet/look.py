@@ -353,7 +353,8 @@ def plan(budget: Budget, devices: t.Sequence[Device]) -> Plan:
 
 def _lacks_package(device: Device) -> bool:
     if device.folder is None:
-        return False
+        # Whether the service still keeps it is known by its link alone.
+        return device.request is Request.REUSED
     if device.action is None or device.phase is Phase.DONE:
         return device.phase is Phase.START
     there = device.folder.place(device.machine, device.action).exists()

@@ -61,7 +61,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ReplyLost,
     ServiceError,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, Action
+from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, Action, iso
 
 # Starts under way at once: enough for the quota's 100 a minute at a second each, and a slow reply holds up no other.
 _STARTS_AT_ONCE = 4
@@ -287,11 +287,16 @@ class Fleet:
         if first:
             device.accepted = self.clock.wall()
             request = device.request.value if device.request else None
-            facts = {"action_id": action.id, "request": request, "comment": device.wish.comment}
+            facts = {
+                "action_id": action.id,
+                "request": request,
+                "comment": device.wish.comment,
+                "service_time": iso(self.api.session.now()),
+            }
             if not self._announce(device, custody.ACTION_KNOWN, **facts):
                 return
             self.observer.device(device, str(device.request))
-        if action.status == SUCCEEDED and device.folder:
+        if action.status == SUCCEEDED and (device.folder or device.request is Request.REUSED):
             device.ready, device.ready_at_once = self.clock.wall(), first
             self._roll.move(device, Phase.READY)
             self.observer.device(device, "ready")
@@ -495,7 +500,9 @@ class Fleet:
         return rest
 
     def _already_there(self, device: Device) -> bool:
-        folder, action = t.cast(Folder, device.folder), t.cast(Action, device.action)
+        folder, action = device.folder, t.cast(Action, device.action)
+        if folder is None:
+            return False
         try:
             device.package = folder.existing(device.machine, action)
         except DuplicatePackage as failure:
@@ -508,8 +515,12 @@ class Fleet:
             self._finish(device)
         return device.package is not None
 
-    def _fetch(self, device: Device, slot: t.Any) -> Package:
-        folder, action = t.cast(Folder, device.folder), t.cast(Action, device.action)
+    def _fetch(self, device: Device, slot: t.Any) -> Package | None:
+        folder, action = device.folder, t.cast(Action, device.action)
+        if folder is None:
+            # Nobody takes it, but whether the service still keeps it is known by its link alone.
+            self.api.package_link(action.id, device.label, slot)
+            return None
         request = {
             "asked_for": device.asked,
             "request": device.request.value if device.request else None,
@@ -530,7 +541,7 @@ class Fleet:
             if not asked:
                 self.api.session.budget.give_back(slot)
 
-    def _fetch_landed(self, device: Device, flight: Future[Package]) -> None:
+    def _fetch_landed(self, device: Device, flight: Future[Package | None]) -> None:
         try:
             device.package = flight.result()
         except Busy:
@@ -550,7 +561,7 @@ class Fleet:
         else:
             self._contact()
             self._no_download_since = None
-            device.wrote = True
+            device.wrote = device.package is not None
             self._finish(device)
 
     def _duplicate(self, device: Device, failure: DuplicatePackage) -> None:
@@ -688,7 +699,10 @@ class Fleet:
             Phase.READY,
             Phase.RESTING,
         )
-        packages = sum(device.folder is not None and device.phase in open_phases for device in self.devices)
+        packages = sum(
+            (device.folder is not None or device.request is Request.REUSED) and device.phase in open_phases
+            for device in self.devices
+        )
         return budget.forecast(COLLECT, self._roll.count(Phase.START)), budget.forecast(PACKAGE_LINK, packages)
 
 

@@ -70,6 +70,13 @@ class EventClock(VirtualClock):
     def jitter(self, seconds: float) -> float:
         return seconds * 0.75
 
+    def stop(self) -> None:
+        """Of a crew, one process ends: what its threads are at is let go."""
+        if self.crew and self.crew.current:
+            self.crew.current.stopped = True
+        else:
+            super().stop()
+
     def at(self, moment: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._events, (max(moment, self.now), next(self._order), what))
 
@@ -114,6 +121,7 @@ class Hand:
     pending: list[Future[Any]] = field(default_factory=list)
     end: float = 0.0
     over: bool = False
+    stopped: bool = False
     outcome: Any = None
     failure: BaseException | None = None
 
@@ -127,7 +135,7 @@ class Crew:
     def __init__(self, clock: EventClock) -> None:
         self.clock = clock
         self.hands: list[Hand] = []
-        self._current: Hand | None = None
+        self.current: Hand | None = None
         self._main = threading.Semaphore(0)
 
     def add(self, work: Callable[[], Any], begin: float = 0.0, killed_after: float = float("inf")) -> Hand:
@@ -162,7 +170,7 @@ class Crew:
         self._hand_on()
 
     def wait(self, pending: list[Future[Any]], end: float) -> None:
-        hand = self._current
+        hand = self.current
         assert hand
         hand.pending, hand.end = pending, end
         self._hand_on()
@@ -174,8 +182,8 @@ class Crew:
             raise Killed
 
     def _hand_on(self) -> None:
-        self._current = self._next()
-        (self._current.turn if self._current else self._main).release()
+        self.current = self._next()
+        (self.current.turn if self.current else self._main).release()
 
     def _next(self) -> Hand | None:
         while hands := [hand for hand in self.hands if not hand.over]:
@@ -204,8 +212,8 @@ class VirtualPool(Executor):
         self.clock = clock
         self.current: Job | None = None
         self.most_at_once = 0
-        # Its process was killed: what is under way is not carried on.
-        self.dead = False
+        # Whose process it is in, where there are several: once that is over, what is under way is not carried on.
+        self._hand = clock.crew.current if clock.crew else None
         self._free = workers
         self._workers = workers
         self._queue: list[Job] = []
@@ -224,7 +232,7 @@ class VirtualPool(Executor):
         self.clock.at(self.clock.now, lambda: self._run(job))
 
     def _run(self, job: Job) -> None:
-        if self.dead:
+        if self._hand and (self._hand.stopped or self._hand.over):
             return
         self.current, job.latency = job, 0.0
         try:
@@ -284,6 +292,9 @@ class Deed:
     # The run whose start made it, for those that were not there before; and from when on its package is kept no more.
     made_by: str | None = None
     expires_at: float = float("inf")
+    # The run that has asked to cancel it, and whether the service knows it no more.
+    cancelled_by: str | None = None
+    forgotten: bool = False
 
     def status(self, now: float) -> str:
         if self.cancelled_at is not None and now >= self.cancelled_at:
@@ -349,6 +360,10 @@ class World:
         self.clock.restart()
         while self.open_folders:
             self.open_folders.pop().close()
+
+    def service_time(self) -> float:
+        """Seconds since 1970 by the service's clock, as its replies tell it."""
+        return self.base + self.clock.now
 
     # ---- setting the scene ----
 
@@ -431,7 +446,7 @@ class World:
         for deed in deeds:
             if since is not None and self.base + deed.created < int(since):
                 continue
-            if now < deed.created + deed.plan.unlisted:
+            if deed.forgotten or now < deed.created + deed.plan.unlisted:
                 continue
             rows.append(Action.from_api(self.entity(deed)))
         self.list_rows += len(rows)
@@ -468,7 +483,7 @@ class WorldApi:
         self.pool = pool
         self.run = run
         self.session = SimpleNamespace(
-            clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0, now=world.clock.wall
+            clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0, now=world.service_time
         )
 
     def scrub(self, text: str) -> str:
@@ -505,7 +520,7 @@ class WorldApi:
     def action(self, action_id: str) -> Action:
         with self._call("machine_action", action_id):
             deed = self.world.deeds.get(action_id)
-            if deed is None or self.world.clock.now < deed.created + deed.plan.unseen:
+            if deed is None or deed.forgotten or self.world.clock.now < deed.created + deed.plan.unseen:
                 raise from_reply(404, {"error": {"code": "ResourceNotFound"}}, f"read machine action {action_id}")
             return Action.from_api(self.world.entity(deed))
 
@@ -525,7 +540,7 @@ class WorldApi:
             deed = self.world.deeds[action_id]
             if deed.final(self.world.clock.now):
                 raise from_reply(400, {"error": {"code": "BadRequest"}}, f"cancel the collection on {label}")
-            deed.cancelled_at = self.world.clock.now + 1
+            deed.cancelled_at, deed.cancelled_by = self.world.clock.now + 1, self.run
             return Action.from_api(self.world.entity(deed))
 
     def package_link(self, action_id: str, label: str, slot: Any = None) -> str:
@@ -707,7 +722,7 @@ def prepare(
     api: Any = WorldApi(world, pool, label)
     fleet = Fleet(api, devices, pace, pool, observer)
     let_orphans_end(devices, world.clock)
-    look(api, devices, pace)
+    look(api, devices, pace, all_ages=read_only)
     return Run(fleet, observer, pool)
 
 
@@ -715,7 +730,7 @@ def carry_out(begun: Run) -> Run:
     """As the task does it: with the run's beginning and end in the logs."""
     fleet = begun.fleet
     for folder in fleet.folders:
-        folder.custody.begin(devices=len(fleet.devices))
+        folder.custody.begin(devices=len(fleet.devices), task=fleet.pace.task)
     began = fleet.clock.monotonic()
     try:
         fleet.run()

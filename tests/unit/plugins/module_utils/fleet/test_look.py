@@ -368,6 +368,22 @@ def test_a_reused_package_that_has_expired_is_collected_anew(world: World, tmp_p
     assert world.count("package_link") == 2
 
 
+@pytest.mark.parametrize(("kept", "request_"), [(False, "started"), (True, "reused")])
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_package_that_is_reused_without_a_folder_is_there(
+    world: World, wait: bool, kept: bool, request_: str
+) -> None:
+    old = _expired(world, "pc01")
+    if kept:
+        old.expires_at = float("inf")
+    begun = prepare(world, ["pc01"], wait=wait, reuse_within=2 * 3600.0)
+    assert _look.plan(world.budget, begun.devices).links == 1
+    device = carry_out(begun)["pc01"]
+    assert not errors(begun) and device.request == request_ and (device.action.id == old.id) is kept
+    assert not device.package and not device.wrote
+    assert world.count("package_link") == 1 and world.count("download") == 0
+
+
 def test_a_resumed_package_that_has_expired_is_collected_anew_once(world: World, tmp_path: Path) -> None:
     _killed(world, tmp_path)
     world.clock.now += 3600.0

@@ -24,6 +24,7 @@ description:
 requirements:
   - The Python package C(ahocorasick-rs) for more than 200 indicators; with it, searching is several times as fast.
   - The Python package C(yara-x) for O(yara_rules).
+  - The Python package C(dissect.util) for the times in O(export) at which programs ran; what is left out without it, a warning says.
 extends_documentation_fragment:
   - secops.defender.attributes
   - secops.defender.attributes.control_node
@@ -100,8 +101,12 @@ options:
     default: false
   export:
     description:
-      - Write the hits into a new folder beside the (first) evidence folder (that of O(report)), as C(hits.jsonl), C(hits.csv) and C(timesketch.jsonl), which
-        has the dated hits only. Only hits that are listed are written; see O(max_hits).
+      - Write the hits into a new folder beside the (first) evidence folder (that of O(report)), as C(hits.jsonl), C(hits.csv) and
+        C(timesketch.jsonl). Only hits that are listed are written; see O(max_hits).
+      - In C(hits.csv), a cell that a spreadsheet would take for a formula begins with an apostrophe; C(hits.jsonl) has all as it was.
+      - C(timesketch.jsonl) has facts of which the time and its zone are known, and no others. These are event records and lines of
+        Defender's own logs that are hits, the times at which a program ran whose prefetch file is one by its name, and when the
+        collection of a package with a hit was asked for.
     type: bool
     default: false
 seealso:

@@ -11,16 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import who
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import log_line, packages, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import (
+    log_line,
+    packages,
+    prefetch,
+    zips,
+)
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import findings_page
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import export, finders, workers, yara
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import (
+    export,
+    finders,
+    runs,
+    workers,
+    yara,
+)
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import plan as plans
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.findings import Findings
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Indicator
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.scan import Found, Scope, search
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.scan import (
+    Extra,
+    Found,
+    Scope,
+    search,
+)
 from ansible_collections.secops.defender.plugins.module_utils._tasks import reading, summary_text
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
@@ -280,7 +296,7 @@ class _Search:
             "node": self.context.node,
         }
         result["summary_text"] = summary_text.of_search(result)
-        self._write(result)
+        self._write(result, findings.runs)
         self._warn(findings)
         return result
 
@@ -294,7 +310,7 @@ class _Search:
         for trouble in self.rules.troubles if self.rules else ():
             self.context.reporter.warn(trouble)
 
-    def _write(self, result: Result) -> None:
+    def _write(self, result: Result, ran: export.Runs) -> None:
         """The page and the export, both in one new folder beside the first evidence folder."""
         wanted = (self.options.report or self.options.export) and not self.context.check_mode
         package = next(iter(self.chosen.packages), None)
@@ -304,7 +320,8 @@ class _Search:
         try:
             beside = export.folder_beside(folder, self.context.clock.wall())
             if self.options.export:
-                result["exported"] = export.write(beside, result)
+                self._warn_of_runs(result)
+                result["exported"] = export.write(beside, result["hits"], ran)
             if self.options.report:
                 path = beside / "findings.html"
                 result["report"] = {"html": export.write_file(path, self._page(result, beside))}
@@ -315,6 +332,13 @@ class _Search:
                 code="ExportFailed",
             )
             result.update(failed=True, error=error.as_result(), msg=f"{result['msg']} {error}")
+
+    def _warn_of_runs(self, result: Result) -> None:
+        if not prefetch.can_unpack() and any(hit["entry"].lower().endswith(".pf") for hit in result["hits"]):
+            self.context.reporter.warn(
+                "When the programs of the prefetch files ran is not in timesketch.jsonl: that needs the Python package "
+                f"{prefetch.PACKAGE} (python3 -m pip install {prefetch.PACKAGE})."
+            )
 
     def _page(self, result: Result, folder: Path) -> str:
         asked_by = who.asked_by(self.context.reporter.launched_by)
@@ -344,8 +368,10 @@ def _search_one(
             if why:
                 return _One(why=why)
             meter = Meter(options.reading.limits, Clock(), still)
-            extra = rules.scanner(len(ready[False].indicators), options.scope) if rules else None
-            return _One(search(file, meter, ready, options.scope, extra), verified=package.sha256 is not None)
+            extras: list[t.Callable[[Found], Extra]] = [runs.scanner] if options.export else []
+            if rules:
+                extras.append(rules.scanner(len(ready[False].indicators), options.scope))
+            return _One(search(file, meter, ready, options.scope, extras), verified=package.sha256 is not None)
     except zips.NoZip as failure:
         return _One(why=f"it cannot be read as a package: {failure}")
     except OSError as failure:

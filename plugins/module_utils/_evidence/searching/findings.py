@@ -49,6 +49,8 @@ class Findings:
         self._devices: dict[str, _Device] = {}
         self.not_searched: list[Row] = []
         self.logs: list[Row] = []
+        # Package and prefetch file to the times at which its program ran.
+        self.runs: dict[tuple[str, str], tuple[str, ...]] = {}
         self.size = 0
         self.packages = 0
 
@@ -74,6 +76,7 @@ class Findings:
         self.size += found.size
         self.not_searched += _grouped(package, found)
         self.logs += [{**_where(package), **row} for row in found.logs]
+        self.runs.update({(printable(str(package.path)), entry): times for entry, times in found.runs.items()})
         for index, number in found.counts.items():
             told = self._told[index]
             told.hits += number

@@ -44,7 +44,10 @@ class Hit:
 
 @dataclass
 class Found:
-    """What one package has shown. counts, allowed: indicator to number. not_searched: entry, kind, why. read: kinds that were."""
+    """What one package has shown. counts, allowed: indicator to number. not_searched: entry, kind, why. read: kinds that were.
+
+    runs: prefetch file to the times at which its program ran.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Found:
     not_searched: list[tuple[str | None, str | None, str]] = field(default_factory=list)
     read: dict[str, int] = field(default_factory=dict)
     logs: list[dict[str, t.Any]] = field(default_factory=list)
+    runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     system: kinds.System = kinds.System.UNKNOWN
     size: int = 0
 
@@ -90,14 +94,14 @@ def search(
     meter: Meter,
     plans: t.Mapping[bool, Plan],
     scope: Scope,
-    extra: t.Callable[[Found], Extra] | None = None,
+    extras: t.Sequence[t.Callable[[Found], Extra]] = (),
 ) -> Found:
-    """plans: by whether the package may write ports behind a dot (it is not of Windows). extra: what else looks at each entry.
+    """plans: by whether the package may write ports behind a dot (it is not of Windows). extras: what else looks at each entry.
 
     Raises zips.NoZip and OSError for what cannot be read at all.
     """
     found = Found()
-    visitor = _Visitor(found, plans, scope, extra(found) if extra else None)
+    visitor = _Visitor(found, plans, scope, [extra(found) for extra in extras])
     walk(file, meter, visitor)
     found.system = visitor.system
     found.size = meter.unpacked
@@ -116,11 +120,11 @@ def can_show(indicator: Type, kind: str) -> bool:
 
 
 class _Visitor:
-    def __init__(self, found: Found, plans: t.Mapping[bool, Plan], scope: Scope, extra: Extra | None) -> None:
+    def __init__(self, found: Found, plans: t.Mapping[bool, Plan], scope: Scope, extras: list[Extra]) -> None:
         self._found = found
         self._plans = plans
         self._scope = scope
-        self._extra = extra
+        self._extras = extras
         self.system = kinds.System.UNKNOWN
         self.kinds: set[str] = set()
         # Kinds of which something holds more than an error text.
@@ -145,8 +149,10 @@ class _Visitor:
             self.real.add(member.kind)
         else:
             inner = _Text(plan, collector, width_of(first), self.real)
-        also = self._extra(member) if self._extra else None
-        return inner if also is None else _Both(inner, also)
+        for extra in self._extras:
+            also = extra(member)
+            inner = inner if also is None else _Both(inner, also)
+        return inner
 
     def left_out(self, name: str | None, kind: str | None, why: str) -> None:
         if kind is None or self._scope.wants(kind):

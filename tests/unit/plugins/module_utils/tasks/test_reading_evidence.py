@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import prefetch
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import finders, workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks import search_evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.package_info import TASK as INFO
@@ -323,9 +324,54 @@ def test_exports(evidence: Evidence) -> None:
     hits, table, sketch = (Path(path).read_text(encoding="utf-8") for path in result["exported"])
     assert len(hits.splitlines()) == 3
     assert "'=pc1" in table and ",'=cmd" in table and ",=" not in table
-    (dated,) = map(json.loads, sketch.splitlines())
-    assert (dated["datetime"], dated["timestamp_desc"]) == ("2026-11-23T09:00:00.000000Z", "Event record written")
+    assert [(row["datetime"], row["timestamp_desc"]) for row in map(json.loads, sketch.splitlines())] == [
+        ("2026-11-23T09:00:00.000000+00:00", "Event record written"),
+        ("2026-11-23T10:15:00.000000+00:00", "Collection requested"),
+    ]
     assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in result["exported"])
+
+
+def timesketch(result: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    (path,) = (path for path in result["exported"] if path.endswith("timesketch.jsonl"))
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_export_tells_when_a_program_ran_that_was_found_by_name(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dissect.util")
+    ran = artefacts.ran("POWERSHELL.EXE", [artefacts.EPOCH, artefacts.EPOCH - 10_000_000])
+    files = {"Prefetch Files/POWERSHELL.EXE-920BBA2A.pf": ran, "Prefetch Files/CMD.EXE-4A81B364.pf": ran}
+    for number in range(4):
+        evidence.add(f"pc{number}", {**WHOLE, **files})
+    log = {
+        "WdSupportLogs/MPLog-1.log": b"2026-11-23T08:00:00.123Z looked at powershell.exe\r\nlocal 08:00 powershell.exe\r\n"
+    }
+    evidence.add("pc9", {**WHOLE, **log})
+    monkeypatch.setattr(workers, "processes", lambda: 2)
+    rows = timesketch(search(evidence, "powershell.exe", export=True))
+    assert [row["computer_dns_name"] for row in rows if row["timestamp_desc"] == "Last Time Executed"] == [
+        "pc0", "pc1", "pc2", "pc3",
+    ]  # fmt: skip
+    assert {row["datetime"] for row in rows if row["timestamp_desc"] == "Previous Last Time Executed"} == {
+        "2026-11-23T08:59:59.000000+00:00"
+    }
+    assert [row["datetime"] for row in rows if row["timestamp_desc"] == "Line of a log written"] == [
+        "2026-11-23T08:00:00.123000+00:00"
+    ]
+    assert not [row for row in rows if "CMD.EXE" in row["message"]]
+
+
+def test_the_package_that_run_times_need_is_named_where_it_is_missing(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "can_unpack", lambda: False)
+    evidence.add("pc1", {**WHOLE, "Prefetch Files/POWERSHELL.EXE-920BBA2A.pf": artefacts.prefetch()})
+    for indicator, warned in (("powershell.exe", True), ("10.0.0.5", False)):
+        teller = Teller()
+        args = {"path": str(evidence.path), "indicators": indicator, "export": True}
+        assert ask(SEARCH, args, teller=teller)["found"]
+        assert any("dissect.util" in text for text in teller.told("warn")) is warned
 
 
 def test_the_summary_is_markdown_that_nothing_escapes_from(evidence: Evidence) -> None:

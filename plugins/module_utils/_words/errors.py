@@ -10,6 +10,8 @@ import typing as t
 
 def printable(text: str) -> str:
     """A text on one line, without what would steer a terminal: names and messages come from devices and from the service."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
 
 

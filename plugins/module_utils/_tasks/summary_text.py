@@ -12,6 +12,8 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
 
 # Lines of a table; a chat message is no report.
 _ROWS, _REASONS = 20, 8
+# Characters of an item in a cell.
+_CELL = 200
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~@-])")
 
 
@@ -56,4 +58,54 @@ def _left_out(rows: t.Sequence[Result]) -> list[str]:
     lines = ["", "Not searched:", ""]
     ordered = sorted(reasons.items(), key=lambda each: -each[1])
     lines += [f"- {number} x: {plain(why)}" for why, number in ordered[:_REASONS]]
+    return lines + ([f"- and {len(ordered) - _REASONS} more reasons"] if len(ordered) > _REASONS else [])
+
+
+def of_compare(result: Result) -> str:
+    """What few devices have, or what changed on one; and what could not be compared."""
+    figures = result["summary"]
+    if result["mode"] == "diff":
+        name = result["after"]["computer_dns_name"] or result["after"]["machine_id"] or result["after"]["package"]
+        lines = [f"**Before and after on {plain(name)}: {count(figures['items'], 'change')}**", ""]
+        lines += [f"From {plain(result['before']['collected'])} to {plain(result['after']['collected'])}.", ""]
+        found = [("New", row) for row in result["only_after"]] + [("Gone", row) for row in result["only_before"]]
+        lines += _compared(
+            ("Change", "Artefact", "Item"), [(word, row["artefact"], row["value"]) for word, row in found]
+        )
+    else:
+        lines = [
+            f"**Rare in the evidence: {count(figures['items'], 'item')}, {count(figures['devices'], 'device')} compared**",
+            "",
+        ]
+        few = [
+            (row["artefact"], row["value"], listed(_device(each) for each in row["machines"]))
+            for row in sorted(result["items"], key=lambda row: row["collector"])
+        ]
+        lines += _compared(("Artefact", "Item", "On"), few)
+    if figures["collector"]:
+        lines += ["", f"{figures['collector']} of them may be traces of Defender's own collecting."]
+    return "\n".join(lines + _not_compared(result["not_comparable"])).strip() + "\n"
+
+
+def _device(machine: Result) -> str:
+    return machine["computer_dns_name"] or machine["machine_id"] or machine["package"]
+
+
+def _compared(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> list[str]:
+    if not rows:
+        return ["None in what was compared."]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    lines += [f"| {' | '.join(plain(cell[:_CELL]) for cell in row)} |" for row in rows[:_ROWS]]
+    return lines + ([f"| and {len(rows) - _ROWS} more |{' |' * (len(heads) - 1)}"] if len(rows) > _ROWS else [])
+
+
+def _not_compared(rows: t.Sequence[Result]) -> list[str]:
+    reasons: dict[str, int] = {}
+    for row in rows:
+        why = f"{row['artefact'] or 'package'}: {row['why']}"
+        reasons[why] = reasons.get(why, 0) + 1
+    if not reasons:
+        return []
+    ordered = sorted(reasons.items(), key=lambda each: -each[1])
+    lines = ["", "Not comparable:", "", *(f"- {number} x: {plain(why)}" for why, number in ordered[:_REASONS])]
     return lines + ([f"- and {len(ordered) - _REASONS} more reasons"] if len(ordered) > _REASONS else [])

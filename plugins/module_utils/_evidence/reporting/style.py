@@ -56,6 +56,11 @@ tbody th { font-weight: 600; }
 .devices th:nth-child(1) { width: 17rem; }
 .devices th:nth-child(2) { width: 14rem; }
 .devices th:last-child { width: 18.5rem; }
+.devices.items th:nth-child(1) { width: auto; }
+.devices.items th:nth-child(2) { width: 18rem; }
+.devices.items th:last-child { width: 11rem; }
+.devices.changes th:nth-child(1) { width: 13rem; }
+.devices.changes th:nth-child(2), .devices.changes th:last-child { width: auto; }
 .devices small, .devices code { font-weight: 400; }
 .tools { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0.4rem 1.5rem; margin: 0 0 0.8rem; color: var(--quiet); }
 .tools input, .tools select { font: inherit; max-width: 100%; color: var(--ink); background: var(--paper);

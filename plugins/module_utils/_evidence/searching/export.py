@@ -37,13 +37,13 @@ _WITH_IT = (
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?Z$")
 
 
-def folder_beside(evidence: Path, now: float) -> Path:
+def folder_beside(evidence: Path, now: float, what: str = "search") -> Path:
     """A new folder beside the evidence; within, what is written would be files that nobody has recorded.
 
     now: seconds since 1970. Raises OSError.
     """
     moment = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    beside = evidence.with_name(f"{evidence.name}-search-{moment}-{os.urandom(4).hex()}")
+    beside = evidence.with_name(f"{evidence.name}-{what}-{moment}-{os.urandom(4).hex()}")
     beside.mkdir(mode=0o700)
     return beside
 

@@ -16,6 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.access_toke
 from ansible_collections.secops.defender.plugins.module_utils._tasks.alert_requests import TASK as ALERTS
 from ansible_collections.secops.defender.plugins.module_utils._tasks.cancel_action import TASK as CANCEL
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
+from ansible_collections.secops.defender.plugins.module_utils._tasks.compare_evidence import TASK as COMPARE
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.extract_evidence import TASK as EXTRACT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK as FETCH
@@ -26,7 +27,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.search_evid
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import ask
 
-TASKS = [TOKEN, ALERTS, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY, INFO, SEARCH, EXTRACT]
+TASKS = [TOKEN, ALERTS, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY, INFO, SEARCH, EXTRACT, COMPARE]
 # Kept by Ansible itself.
 _CORES = {"changed", "failed", "msg"}
 

@@ -34,3 +34,12 @@ options:
       - Who signs, as O(secops.defender.defender_verify_evidence#module:allowed_signers) names the key's owner.
     type: str
 """
+
+    # When it is done, and what becomes of a failure, where a run seals what it has collected.
+    AT_THE_END = r"""
+options: {}
+notes:
+  - With O(tsa_url) or O(signing_key), each evidence folder of the run is sealed at its end, after the report, as
+    M(secops.defender.defender_seal_evidence) does it. What cannot be sealed is a warning, and the next run in the folder seals it.
+    Both need O(dest).
+"""

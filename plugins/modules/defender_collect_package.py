@@ -31,6 +31,8 @@ extends_documentation_fragment:
   - secops.defender.connection
   - secops.defender.devices.ambiguous
   - secops.defender.devices.downloads
+  - secops.defender.sealing
+  - secops.defender.sealing.at_the_end
   - secops.defender.attributes
   - secops.defender.attributes.control_node
   - secops.defender.attributes.action_group

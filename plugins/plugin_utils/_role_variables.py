@@ -363,6 +363,7 @@ def _fleet(said: Said, surroundings: Surroundings) -> str:
         options.on_ambiguous,
         said.limit,
         options.report,
+        asdict(options.sealing),
         said.artifacts,
         said.planned,
         age,

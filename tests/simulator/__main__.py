@@ -18,6 +18,7 @@ from typing import Any
 
 from . import Simulator
 from .fleetfile import read_fleet, read_neighbours
+from .sealing import ANSWERS, Signer, TimeAuthority
 
 _SETTINGS = {"minute": float, "hour": float, "token_lifetime": int, "link_lifetime": float, "seed": int}
 
@@ -49,7 +50,8 @@ def main() -> None:
             )
             for number, further in enumerate(read_neighbours(options.fleet), 1)
         ]
-        _publish(simulator, neighbours)
+        authority = tenants.enter_context(TimeAuthority(options.state_dir / "authority"))
+        _publish(simulator, neighbours, _sealing(authority, Signer.make(options.state_dir / "signer")))
         child = os.getppid() == options.parent_pid
         while not done.wait(1.0):
             # A dead parent that nobody has waited for still has its number, yet no children.
@@ -59,9 +61,9 @@ def main() -> None:
         (options.state_dir / name).unlink(missing_ok=True)
 
 
-def _publish(simulator: Simulator, neighbours: list[Simulator]) -> None:
+def _publish(simulator: Simulator, neighbours: list[Simulator], sealing: dict[str, Any]) -> None:
     """Complete or not there at all: whoever waits for the file may read it as soon as it exists."""
-    facts = {**_facts(simulator), "neighbours": [_facts(neighbour) for neighbour in neighbours]}
+    facts = {**_facts(simulator), "neighbours": [_facts(neighbour) for neighbour in neighbours], "sealing": sealing}
     _write(simulator.state_dir / "environment", _environment(facts))
     for neighbour, its_facts in zip(neighbours, facts["neighbours"], strict=True):
         _write(neighbour.state_dir / "environment", _environment(its_facts))
@@ -79,6 +81,18 @@ def _environment(facts: dict[str, Any]) -> str:
     """What points the collection at the tenant, to be sourced by a shell."""
     names = ("api_url", "login_url", "ca_path", "tenant", "client_id", "client_secret")
     return "".join(f"export DEFENDER_{name.upper()}={shlex.quote(str(facts[name]))}\n" for name in names)
+
+
+def _sealing(authority: TimeAuthority, signer: Signer) -> dict[str, Any]:
+    """Where seals come from, under the names of the modules' options."""
+    return {
+        "tsa_url": authority.url(),
+        "tsa_urls": {answer: authority.url(answer) for answer in ANSWERS},
+        "tsa_ca_path": authority.ca_path,
+        "signing_key": signer.key,
+        "identity": signer.identity,
+        "allowed_signers": signer.allowed_signers,
+    }
 
 
 def _facts(simulator: Simulator) -> dict[str, Any]:

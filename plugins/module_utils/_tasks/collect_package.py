@@ -20,6 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.job import 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import Asked, names_option, requests
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
+from ansible_collections.secops.defender.plugins.module_utils._tasks.sealing import Sealing, sealing_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
@@ -41,6 +42,7 @@ def spec() -> Spec:
         "max_machines": {"type": "int", "default": 0},
         "downloads": {"type": "int", "default": 4},
         "report": {"type": "bool", "default": False},
+        **sealing_spec(),
     }
 
 
@@ -55,6 +57,7 @@ class CollectOptions:
     on_ambiguous: str
     max_machines: int
     report: bool
+    sealing: Sealing
     blank_dest: bool = False
 
     @classmethod
@@ -89,6 +92,7 @@ class CollectOptions:
             given["on_ambiguous"],
             given["max_machines"],
             given["report"],
+            Sealing.of(given),
             "dest" in given.blank,
         )
         options.check()
@@ -98,9 +102,15 @@ class CollectOptions:
         """Raises OptionsError for what contradicts itself."""
         if not self.asked:
             raise OptionsError("machines is empty.", advice="Name at least one device. Nothing was started.")
-        if self.report and not any(each.wish.dest for each in self.asked):
+        stored = any(each.wish.dest for each in self.asked)
+        if self.report and not stored:
             raise OptionsError(
                 "report is true, but there is no dest.", advice="Give dest: the report is kept with the evidence."
+            )
+        if self.sealing and not stored:
+            raise OptionsError(
+                f"{self.sealing.called} is given, but there is no dest.",
+                advice="Give dest: what is sealed is the evidence.",
             )
         named = len({each.name.value for each in self.asked})
         if 0 < self.max_machines < named:
@@ -135,6 +145,7 @@ def job(options: CollectOptions) -> Job:
         asked=[each.text for each in options.asked],
         dests=[each.wish.dest for each in options.asked if each.wish.dest],
         report=options.report,
+        sealing=options.sealing,
         comment=options.comment,
         noun="device",
         counted=(Request.STARTED, Request.ALREADY_RUNNING, Request.REUSED, Request.RESUMED),

@@ -26,6 +26,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.job import 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
+from ansible_collections.secops.defender.plugins.module_utils._tasks.sealing import Sealing, sealing_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
@@ -43,6 +44,7 @@ def spec() -> Spec:
         "on_ambiguous": {"type": "str", "default": "fail", "choices": ["fail", "newest"]},
         "downloads": {"type": "int", "default": 4},
         "report": {"type": "bool", "default": False},
+        **sealing_spec(),
     }
 
 
@@ -60,6 +62,7 @@ class Options:
     newest_only: bool
     on_ambiguous: str
     report: bool
+    sealing: Sealing
 
     @classmethod
     def of(cls, given: Given) -> Options:
@@ -77,6 +80,7 @@ class Options:
             given["newest_only"],
             given["on_ambiguous"],
             given["report"],
+            Sealing.of(given),
         )
 
 
@@ -101,6 +105,7 @@ def job(options: Options) -> Job:
         asked=options.texts,
         dests=[options.wish.dest] if options.wish.dest else [],
         report=options.report,
+        sealing=options.sealing,
         comment="",
         noun="package",
         # Every package that it fetches was there before.

@@ -15,6 +15,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.history 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import store
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
+from ansible_collections.secops.defender.plugins.module_utils._tasks import sealing
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.master import nobody_waits
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
@@ -114,6 +115,16 @@ def run(work: Work, service: Result) -> None:
         work.fatal = failure
     for dest, folder in work.folders.items():
         _end(work, dest, folder, service)
+    if work.job.sealing and not isinstance(work.fatal, MasterGone):
+        _seal(work)
+
+
+def _seal(work: Work) -> None:
+    """Last of all: an authority that is slow holds up no end of a run."""
+    lost = work.fleet.lost_folders if work.fleet else {}
+    for folder in work.folders.values():
+        if folder not in lost:
+            sealing.seal(work.job.sealing, folder.custody, work.context)
 
 
 def _tell_what_is_open(work: Work, folder: Folder, machine_ids: set[str]) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.contents import Contents
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
+from ansible_collections.secops.defender.plugins.module_utils._tasks.sealing import Sealing
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, duration
 from ansible_collections.secops.defender.plugins.module_utils._words.options import as_list, shown
@@ -45,6 +46,7 @@ class Job:
     asked: t.Sequence[str]
     dests: t.Sequence[str]
     report: bool
+    sealing: Sealing
     comment: str
     noun: str
     counted: tuple[Request, ...]

@@ -16,8 +16,9 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.se
     Stamping,
 )
 from ansible_collections.secops.defender.plugins.module_utils._service import time_stamps
+from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
 
 # An option that says nothing without the other one.
@@ -64,6 +65,11 @@ class Sealing:
         return bool(self.tsa_url or self.signing_key)
 
     @property
+    def called(self) -> str:
+        """The option that asks for a seal."""
+        return "tsa_url" if self.tsa_url else "signing_key"
+
+    @property
     def signing(self) -> Signing | None:
         return Signing(self.signing_key, self.identity) if self.signing_key else None
 
@@ -76,6 +82,19 @@ class Sealing:
 
     def sealer(self, custody: Custody, clock: Clock) -> Sealer:
         return Sealer(custody, self.signing, self.stamping(clock))
+
+
+def seal(sealing: Sealing, custody: Custody, context: Context) -> None:
+    """Seal the folder of a run that has ended. What fails is a warning: the evidence is there, and the next run seals it."""
+    sealer = sealing.sealer(custody, context.clock)
+    try:
+        sealer.seal()
+    except DefenderError as failure:
+        done = f"{told(sealer.made)}, but not all of it" if sealer.made else "not sealed"
+        context.reporter.warn(f"{custody.path.parent}: {done}: {failure}")
+    else:
+        if sealer.made:
+            context.reporter.say(f"{custody.path.parent}: {told(sealer.made)}")
 
 
 def told(made: t.Sequence[Made]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
+from ansible_collections.secops.defender.plugins.module_utils._evidence.events import LOG_NAME
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import stamps
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.judging import Trusted
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.signatures import Signers
@@ -209,13 +210,20 @@ def _seals(verdict: Verdict) -> str:
         people = f"at {iso(newest.time)} by {newest.signer}"
     elif newest.why:
         people += f" ({newest.why})"
+    told = f"line {verdict.sealed} of {verdict.events}, {people}"
+    asked = "Revocation of certificates was not asked for."
+    if any(
+        finding.path == LOG_NAME and finding.kind in (verify.ALTERED, verify.BROKEN_CHAIN)
+        for finding in verdict.findings
+    ):
+        return f" The newest valid seal is of {told}, but the chain that leads to it is broken.{rest} {asked}"
     after = max(0, verdict.changed - verdict.sealed)
     said = (
         f"{count(after, 'line')} after it {'is' if after == 1 else 'are'} not sealed"
         if after
         else "nothing after it counts"
     )
-    return f" Sealed up to line {verdict.sealed} of {verdict.events}, {people}; {said}.{rest} Revocation of certificates was not asked for."
+    return f" Sealed up to {told}; {said}.{rest} {asked}"
 
 
 def _without_package(verdict: Verdict) -> str:

@@ -184,6 +184,18 @@ def test_what_else_differs_does(variables: dict[str, Any], more: dict[str, Any])
     assert asked(variables, **more).fleet != asked().fleet
 
 
+@pytest.mark.parametrize("name", ["tsa_url", "signing_key"])
+def test_hosts_with_other_seals_are_other_fleets(name: str) -> None:
+    given = {"collect_package_dest": "/e", f"collect_package_{name}": "http://one"}
+    other = {**given, f"collect_package_{name}": "http://other"}
+    assert asked(given).fleet == asked(given).fleet != asked(other).fleet
+
+
+def test_a_seal_without_a_folder_is_refused_by_the_role_s_name() -> None:
+    with pytest.raises(OptionsError, match="^collect_package_tsa_url is given, but there is no collect_package_dest"):
+        asked({"collect_package_tsa_url": "http://one"})
+
+
 def test_tokens_of_one_app_are_one_connection() -> None:
     claims = {"tid": "t", "appid": "a", "aud": "x", "roles": ["Machine.Read.All"]}
     tokens = [token(**claims, iat=1), token(**claims, iat=2), token(**{**claims, "tid": "u"}), "opaque", "other"]

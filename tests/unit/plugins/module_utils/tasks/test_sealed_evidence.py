@@ -24,11 +24,14 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.seals im
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.judging import Trusted
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.signatures import Signers
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify
+from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
+from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK as FETCH
 from ansible_collections.secops.defender.plugins.module_utils._tasks.seal_evidence import TASK as SEAL
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence import test_verify as _folders
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, ask
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Teller, Tenant, ask
+from simulator import Device, Simulator
 from simulator.sealing import Signer, TimeAuthority
 
 BRIEF = 4.0
@@ -439,3 +442,101 @@ def test_a_stamp_with_one_bit_changed_is_none_or_the_same(world: World, place: f
     except _stamps.NotValid:
         return
     assert (stamp.time, stamp.digest, stamp.nonce) == (whole.time, whole.digest, whole.nonce)
+
+
+# ---- runs that seal what they have collected ----
+
+
+class RunClock(Clock):
+    """The true time, for one run after the other."""
+
+    def start_again(self) -> None:
+        self._stopped.clear()
+
+
+DEVICES = [Device(f"pc0{number}.contoso.com", package_size=3000 + number) for number in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Tenant]:
+    with Simulator(DEVICES, minute=0.5, hour=18.0, collect_seconds=(0.1, 0.2)) as simulator:
+        yield Tenant(simulator, RunClock())
+
+
+def run(tenant: Tenant, task: t.Any, dest: Path, **given: t.Any) -> tuple[Result, Teller]:
+    tenant.teller = Teller()
+    quotas = {"default": ["100/0.5", "1500/18"], "package_link": ["2/0.5", "120/18"]}
+    result = tenant(task, dest=str(dest), quota_dir=str(dest.parent / "quota"), quotas=quotas, **given)
+    return result, tenant.teller
+
+
+def sealing(world: World, answer: str = "good") -> dict[str, str]:
+    return {
+        "tsa_url": world.authority.url(answer),
+        "tsa_ca_path": world.authority.ca_path,
+        "signing_key": world.signer.key,
+        "identity": world.signer.identity,
+    }
+
+
+def test_a_run_seals_at_its_end(world: World, tenant: Tenant, tmp_path: Path) -> None:
+    dest, wish = tmp_path / "evidence", {"machines": ["pc01"], "comment": "Alert 4711", "poll_interval": 0.1}
+    result, teller = run(tenant, COLLECT, dest, report=True, **wish, **sealing(world))
+    assert not result["failed"] and teller.told("warn") == [], result["msg"]
+    (said,) = [line for line in teller.told("say") if "sealed up to line" in line]
+    assert f"signed by {world.signer.identity}, stamped at 20" in said and "by CN=Test time stamps good" in said
+    assert [json.loads(line)["event"] for line in texts(dest)][-3:] == ["run_ended", "seal_stored", "seal_stored"]
+    checked = check(dest, **world.trust(), require_seal=True)
+    assert checked["verified"], checked["msg"]
+
+
+@pytest.mark.parametrize("answer", ["down", "garbage", "expired"])
+def test_a_seal_that_fails_is_a_warning_and_the_next_run_seals(
+    world: World, tenant: Tenant, tmp_path: Path, answer: str
+) -> None:
+    dest = tmp_path / "evidence"
+    wish = {"machines": ["pc01"], "comment": answer, "poll_interval": 0.1}
+    result, teller = run(tenant, COLLECT, dest, **wish, **sealing(world, answer))
+    assert not result["failed"] and result["packages"][0]["package"]["path"]
+    (warning,) = teller.told("warn")
+    assert (
+        str(dest) in warning
+        and "but not all of it" in warning
+        and "The next run seals" in warning.replace("the next", "The next")
+    )
+    assert check(dest, **world.trust(), require_seal=True)["verified"] is True, "the signature is there"
+    again, teller = run(tenant, FETCH, dest, machines=["pc01"], **sealing(world))
+    assert not again["failed"] and teller.told("warn") == []
+    assert {seal["kind"] for seal in check(dest, **world.trust())["seals"]} == {"signature", "time_stamp"}
+
+
+def test_a_key_that_is_not_there_loses_no_package(world: World, tenant: Tenant, tmp_path: Path) -> None:
+    dest = tmp_path / "evidence"
+    result, teller = run(
+        tenant, COLLECT, dest, machines=["pc02"], comment="key", poll_interval=0.1, signing_key=str(tmp_path / "none")
+    )
+    assert not result["failed"] and check(dest)["verified"]
+    assert "not sealed: The signing key" in teller.told("warn")[0]
+
+
+def test_nothing_is_sealed_in_check_mode(world: World, tenant: Tenant, tmp_path: Path) -> None:
+    tenant.teller = Teller()
+    stamped = world.authority.stamped
+    result = tenant(
+        COLLECT, check_mode=True, machines=["pc01"], comment="x", dest=str(tmp_path / "evidence"), **sealing(world)
+    )
+    assert not result["failed"] and world.authority.stamped == stamped and not (tmp_path / "evidence").exists()
+
+
+def test_sealing_without_a_folder_is_refused(world: World) -> None:
+    result = ask(COLLECT, {"machines": ["pc01"], "comment": "x", "access_token": "x", "tsa_url": world.authority.url()})
+    assert result["failed"] and "tsa_url is given, but there is no dest" in result["msg"]
+
+
+def test_a_run_does_not_go_on_in_a_folder_whose_seals_are_wrong(world: World, tenant: Tenant, tmp_path: Path) -> None:
+    dest, wish = tmp_path / "evidence", {"machines": ["pc01"], "comment": "once more", "poll_interval": 0.1}
+    run(tenant, COLLECT, dest, **wish, **sealing(world))
+    next((dest / "seals").glob("*.sig")).unlink()
+    before = texts(dest)
+    result, _teller = run(tenant, COLLECT, dest, **wish, **sealing(world))
+    assert result["failed"] and "cannot be gone on with" in result["msg"] and texts(dest) == before

@@ -57,6 +57,13 @@ ess_cert_id_alg = sha256
 """
 _CONTENT = "application/timestamp-reply"
 _DAY = datetime.timedelta(days=1)
+# Answers that are no stamps: status and body.
+_FIXED = {
+    "down": (503, b"<html>maintenance</html>"),
+    "redirect": (302, b""),
+    "garbage": (200, b"<html>Please sign in</html>"),
+    "large": (200, bytes(2 << 20)),
+}
 
 
 @dataclass(frozen=True)
@@ -211,14 +218,9 @@ def _handler(authority: TimeAuthority) -> type[BaseHTTPRequestHandler]:
             query = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             if self.headers.get("Content-Type") != "application/timestamp-query" or answer not in ANSWERS:
                 self._send(404, b"nothing is here")
-            elif answer == "down":
-                self._send(503, b"<html>maintenance</html>")
-            elif answer == "redirect":
-                self._send(302, b"", Location=authority.url())
-            elif answer == "garbage":
-                self._send(200, b"<html>Please sign in</html>")
-            elif answer == "large":
-                self._send(200, bytes(2 << 20))
+            elif answer in _FIXED:
+                status, body = _FIXED[answer]
+                self._send(status, body, Location=authority.url())
             else:
                 self._send(200, authority.reply(answer, query), slowly=answer == "slow")
 

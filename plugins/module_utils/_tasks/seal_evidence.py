@@ -163,15 +163,11 @@ def _would(options: Options, context: Context, custody: Custody, state: _State) 
     return f"{'the note would be logged, and then ' if options.note else ''}the log would be {' and '.join(would)}, line {state.seq}."
 
 
-def _refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
-    return {"error": error.as_result(), "seals": [], "seq": 0, "head": None, "node": None}
-
-
 TASK = Task(
     "defender_seal_evidence",
     spec(),
     Options.of,
     work,
-    refused=_refused,
+    refused=lambda args, error: {"error": error.as_result(), "seals": [], "seq": 0, "head": None, "node": None},
     rules={"required_one_of": [["tsa_url", "signing_key"]]},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import sha256_of_line, with_digest
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
-from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import signatures as _signatures
 from ansible_collections.secops.defender.plugins.module_utils._service import time_stamps as _time_stamps
 from ansible_collections.secops.defender.plugins.module_utils._tasks.seal_evidence import TASK
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
@@ -59,7 +59,7 @@ def seal(folder: Path, teller: Teller | None = None, check_mode: bool = False, *
     return result
 
 
-def both(authority: TimeAuthority, signer: Signer) -> dict[str, str]:
+def both(authority: TimeAuthority, signer: Signer) -> dict[str, t.Any]:
     return {
         "tsa_url": authority.url(),
         "tsa_ca_path": authority.ca_path,
@@ -254,7 +254,7 @@ def test_without_the_library(folder: Path, signer: Signer, monkeypatch: pytest.M
 
 
 def test_without_ssh_keygen(folder: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_signatures.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     result = seal(folder, signing_key=signer.key)
     assert result["error"]["code"] == "MissingProgram" and "There is no ssh-keygen on the PATH" in result["msg"]
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import sha256_of_line, with_digest
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
-from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import signatures as _signatures
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import stamps as _stamps
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.judging import Trusted
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.signatures import Signers
@@ -321,7 +320,7 @@ def test_without_the_library(world: World, folder: Path, monkeypatch: pytest.Mon
 
 
 def test_without_ssh_keygen(world: World, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_signatures.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert check(folder, **world.trust())["error"]["code"] == "MissingProgram"
     plain = check(folder, tsa_ca_path=world.authority.ca_path)
     assert plain["verified"] and plain["seals"][1]["valid"] and "it was not looked at" in plain["seals"][0]["why"]
@@ -460,7 +459,7 @@ DEVICES = [Device(f"pc0{number}.contoso.com", package_size=3000 + number) for nu
 @pytest.fixture(scope="module")
 def tenant(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Tenant]:
     with Simulator(DEVICES, minute=0.5, hour=18.0, collect_seconds=(0.1, 0.2)) as simulator:
-        yield Tenant(simulator, RunClock())
+        yield Tenant(simulator, t.cast(t.Any, RunClock()))
 
 
 def run(tenant: Tenant, task: t.Any, dest: Path, **given: t.Any) -> tuple[Result, Teller]:
@@ -470,7 +469,7 @@ def run(tenant: Tenant, task: t.Any, dest: Path, **given: t.Any) -> tuple[Result
     return result, tenant.teller
 
 
-def sealing(world: World, answer: str = "good") -> dict[str, str]:
+def sealing(world: World, answer: str = "good") -> dict[str, t.Any]:
     return {
         "tsa_url": world.authority.url(answer),
         "tsa_ca_path": world.authority.ca_path,

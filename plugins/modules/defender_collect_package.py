@@ -280,6 +280,11 @@ summary:
       returned: always
       type: int
       sample: 19
+summary_text:
+  description: What came of it as a short text in Markdown, for a chat or a ticket - counts, and what to do about each device that failed.
+  returned: always
+  type: str
+  sample: "**Evidence of 3 devices: 3 started, 2 with a verified package, 1 failed**"
 reports:
   description: All reports of the run, by the folder that each is in.
   returned: always

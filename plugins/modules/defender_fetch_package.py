@@ -196,6 +196,11 @@ summary:
       returned: always
       type: int
       sample: 5
+summary_text:
+  description: What came of it as a short text in Markdown, for a chat or a ticket - counts, and what to do about each device that failed.
+  returned: always
+  type: str
+  sample: "**Evidence of 2 devices: 2 with a verified package**"
 reports:
   description: All reports of the run, by the folder that each is in.
   returned: always

@@ -183,6 +183,7 @@ def artifact(sheet: Sheet, result: Result, plan: str | None) -> dict[str, t.Any]
     told = {
         **result["summary"],
         "msg": result["msg"],
+        "summary_text": result["summary_text"],
         "planned": plan,
         "tenant": sheet.requests[0].tenant,
         "report": result["report"],

@@ -278,6 +278,7 @@ def test_a_fleet_is_collected_from(
     (summary,) = job.artifacts["collect_package_summary"]
     assert (summary["requested"], summary["downloaded"], summary["failed"]) == (9, 8, 1)
     assert summary["failed_hosts"] == {"OsPlatformNotSupported": ["old.contoso.com"]}
+    assert "8 with a verified package, 1 failed" in summary["summary_text"]
     report = Path(summary["report"]["html"])
     assert report.parent == jobs.evidence / "4711" and report.exists()
     log = (jobs.evidence / "4711" / "custody.jsonl").read_text()

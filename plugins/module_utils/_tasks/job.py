@@ -14,6 +14,7 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.run import 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
+from ansible_collections.secops.defender.plugins.module_utils._tasks import summary_text
 from ansible_collections.secops.defender.plugins.module_utils._tasks.contents import Contents
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
@@ -57,7 +58,7 @@ class Job:
 def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
     """The result of a task whose options were refused: the same keys as any other."""
     rows = [_row(name, None, None, error) for name in _asked(args)]
-    return {
+    result: Result = {
         "changed": False,
         "summary": _summary(rows, Plan(), 0.0, 0),
         "packages": rows,
@@ -65,6 +66,7 @@ def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
         "reports": {},
         "node": None,
     }
+    return {**result, "summary_text": summary_text.of_packages(result)}
 
 
 def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
@@ -149,7 +151,7 @@ class Work:
         rows = self.rows()
         calls = self.api.session.api_calls if self.api else 0
         summary = _summary(rows, self.plan, self.context.clock.monotonic() - self.began, calls)
-        return {
+        result: Result = {
             "changed": any(row["changed"] for row in rows),
             "failed": self.fatal is not None or any(row["failed"] for row in rows),
             "msg": str(self.fatal) if self.fatal else _sentence(self.job, rows, summary, self.context.check_mode),
@@ -159,6 +161,7 @@ class Work:
             "reports": self.reports,
             "node": self.context.node,
         }
+        return {**result, "summary_text": summary_text.of_packages(result)}
 
 
 def _refuse_contradiction(one: Found, other: Found) -> t.NoReturn:

@@ -49,6 +49,39 @@ def of_search(result: Result) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
+# What is counted of a run, in the words of its sentence.
+_COUNTED = {
+    "would_start": "would be started",
+    "started": "started",
+    "already_running": "running already",
+    "resumed": "resumed",
+    "reused": "taken as they were",
+    "downloaded": "with a verified package",
+    "failed": "failed",
+}
+
+
+def of_packages(result: Result) -> str:
+    """What came of collecting or fetching: counts, and for each device that failed why and what to do."""
+    figures = result["summary"]
+    words = [f"{figures[key]} {word}" for key, word in _COUNTED.items() if figures[key]]
+    lines = [f"**Evidence of {count(figures['requested'], 'device')}: {', '.join(words) or 'nothing to do'}**"]
+    failed = [row for row in result["packages"] if row["failed"]]
+    if failed:
+        lines += ["", "| Device | Failed | What to do |", "| --- | --- | --- |"]
+        for row in failed[:_ROWS]:
+            name, error = row["computer_dns_name"] or row["machine"], row["error"]
+            lines.append(f"| {plain(name)} | {plain(error['code'])} | {plain(error['advice'] or '')} |")
+        lines += [f"| and {len(failed) - _ROWS} more | | |"] if len(failed) > _ROWS else []
+    stored = [row["computer_dns_name"] or row["machine"] for row in result["packages"] if row["package"]]
+    if stored:
+        lines += ["", f"Packages: {plain(listed(stored))}"]
+    reports = [report["html"] for report in result["reports"].values()]
+    if reports:
+        lines += ["", f"Report: {plain(listed(reports))}"]
+    return "\n".join(lines) + "\n"
+
+
 def _left_out(rows: t.Sequence[Result]) -> list[str]:
     if not rows:
         return []

@@ -114,7 +114,14 @@ def test_what_a_plan_says(changes: dict[str, Any], sentence: str) -> None:
 
 
 def test_a_plan_that_could_not_be_made_hands_no_number_on() -> None:
-    result: dict[str, Any] = {"summary": SUMMARY, "packages": [], "msg": "380 devices.", "report": None, "reports": {}}
+    result: dict[str, Any] = {
+        "summary": SUMMARY,
+        "packages": [],
+        "msg": "380 devices.",
+        "summary_text": "",
+        "report": None,
+        "reports": {},
+    }
     sheet = Sheet("f", (Request("pc1", "f"),))
     result["packages"] = [{"failed": False}]
     handed_on = artifact(sheet, result, "Approving starts 380 collections.")["data"]

@@ -151,7 +151,17 @@ def collect(world: World, said: Said, monkeypatch: pytest.MonkeyPatch) -> Collec
 
 def _check_shape(result: dict[str, Any], machines: list[str]) -> None:
     """The same keys whatever happened, and one entry for each machine as it was named."""
-    assert list(result) == ["changed", "failed", "msg", "summary", "packages", "report", "reports", "node"]
+    assert list(result) == [
+        "changed",
+        "failed",
+        "msg",
+        "summary",
+        "packages",
+        "report",
+        "reports",
+        "node",
+        "summary_text",
+    ]
     assert list(result["summary"]) == SUMMARY_KEYS
     assert set(result["summary"]["plan"]) == {"starts", "links", "seconds"}
     assert [package["machine"] for package in result["packages"]] == machines

@@ -8,6 +8,7 @@ Afterwards the service is itself again, and the same task has to come to its end
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ from pathlib import Path
 from account import Trial, account, devices_of, running_simulator, total, write_fleet
 from trial import Facts, Hasty, Outcome, control, forked, options
 
+from ansible_collections.secops.defender.plugins.module_utils._fleet import run as fleet
 from ansible_collections.secops.defender.plugins.module_utils._tasks import (
     cancel_action,
     collect_package,
@@ -30,9 +32,12 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks import (
 )
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
+from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
 # What a task may take, in seconds: its sign-in, its looks and its wait each have an end, however odd the service is.
 TIMEOUT, WAIT_TIMEOUT, LONGEST = 1, 4, 80.0
+# A start whose reply was lost is looked for so long before it is sent again; two minutes otherwise.
+UNLISTED = 2.0
 # What one process may take, although the service sends 400 MiB. MiB.
 MEMORY = 200
 _SHORTEST_SECRET = 8
@@ -74,7 +79,7 @@ class Endpoint:
 def _cancelling(facts: Facts, name: str) -> dict[str, object]:
     """A collection from a device that is offline, so that it can be cancelled."""
     start = {**options(facts, [name], Path()), "dest": None, "machines": [name]}
-    forked(lambda: Outcome(complete=not _door(collect_package.TASK, start, Telling())["failed"]))
+    forked(lambda: Outcome(complete=not _door(collect_package.TASK, start, Screen())["failed"]))
     started = [each["id"] for each in control(facts, "actions")["actions"] if each["computerDnsName"] == name]
     return {"action_ids": started, "comment": "Fault campaign", "wait": True, "wait_timeout": WAIT_TIMEOUT}
 
@@ -148,33 +153,35 @@ _SHORT = {
 }
 
 
-class Telling:
-    """Keeps all that would be shown, at any verbosity."""
+class Screen:
+    """A display that keeps all it is told to show, at the highest verbosity."""
 
-    launched_by: t.ClassVar[dict[str, str]] = {}
+    verbosity = 4
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def __getattr__(self, _name: str) -> Callable[..., float]:
-        def say(*args: object, **more: object) -> float:
-            self.said += [each for each in args if isinstance(each, str)]
-            return 30.0
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        def say(text: str, *_args: object, **_more: object) -> None:
+            self.said.append(text)
 
         return say
 
 
-def _door(task: Task, given: dict[str, object], telling: Telling) -> dict[str, t.Any]:
+def _door(task: Task, given: dict[str, object], screen: Screen) -> dict[str, t.Any]:
     given = {name: value for name, value in given.items() if value is not None}
-    return open_door(task, given, {}, None, Context(False, t.cast(t.Any, telling), Secrets(), "here", Hasty()))
+    secrets = Secrets()
+    reporter = DisplayReporter(t.cast(t.Any, screen), secrets)
+    return open_door(task, given, {}, None, Context(False, reporter, secrets, "here", Hasty()))
 
 
 def _perform(task: Task, given: dict[str, object], said: Path) -> Outcome:
     """The task, in this process; what it told and took goes beside the evidence."""
-    telling = Telling()
-    result = _door(task, given, telling)
+    vars(fleet)["_UNLISTED"] = UNLISTED
+    screen = Screen()
+    result = _door(task, given, screen)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    text = json.dumps({"result": result, "said": telling.said, "memory": memory}, default=str, ensure_ascii=False)
+    text = json.dumps({"result": result, "said": screen.said, "memory": memory}, default=str, ensure_ascii=False)
     said.write_text(text, encoding="utf-8")
     return Outcome(complete=not result["failed"], message=str(result["msg"]))
 
@@ -234,12 +241,12 @@ def _play(facts: Facts, cell: Cell, name: str, dest: Path, elsewhere: Elsewhere)
     before = _struck(facts, cell)
     _set_fault(facts, cell, name, elsewhere)
     began = time.monotonic()
-    outcome = forked(lambda: _perform(endpoint.task, given, said))
+    outcome = forked(functools.partial(_perform, endpoint.task, given, said), LONGEST)
     cell.seconds = time.monotonic() - began
     control(facts, "reset", {"what": "faults"})
     cell.struck = _struck(facts, cell) - before
     cell.tracebacks += outcome.traceback
-    cell.hung = int(cell.seconds > LONGEST)
+    cell.hung = int(cell.seconds >= LONGEST)
     cell.said = outcome.message
     cell.told = _told(facts, dest)
     cell.followed = elsewhere.visitors()
@@ -247,7 +254,7 @@ def _play(facts: Facts, cell: Cell, name: str, dest: Path, elsewhere: Elsewhere)
     if endpoint.collects:
         for _run in range(2):
             if not outcome.complete:
-                outcome = forked(lambda: _perform(endpoint.task, given, said))
+                outcome = forked(functools.partial(_perform, endpoint.task, given, said))
                 cell.tracebacks += outcome.traceback
         account(facts, [name], dest, cell)
 

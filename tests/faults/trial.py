@@ -104,14 +104,14 @@ def has_ended(dest: Path) -> bool:
     return log.exists() and '"event":"run_ended"' in "".join(log.read_text(encoding="utf-8").splitlines()[-1:])
 
 
-def forked(work: Callable[[], Outcome]) -> Outcome:
+def forked(work: Callable[[], Outcome], patience: float = PATIENCE) -> Outcome:
     """The work in a child, which may be killed; a killed one is neither complete nor has it a traceback."""
     reader, writer = os.pipe()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        signal.alarm(PATIENCE)
+        signal.setitimer(signal.ITIMER_REAL, patience)
         try:
             outcome = work()
         except BaseException:
@@ -123,7 +123,7 @@ def forked(work: Callable[[], Outcome]) -> Outcome:
         told = pipe.read()
     _pid, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-        return Outcome(traceback=True, message=f"hung for {PATIENCE} seconds")
+        return Outcome(traceback=True, message=f"hung for {patience:g} seconds")
     outcome = Outcome(**json.loads(told)) if told else Outcome(message=KILLED)
     if outcome.traceback:
         print(outcome.message, file=sys.stderr)

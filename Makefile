@@ -122,6 +122,10 @@ faults: $(RUNTIME)/.ready tree ## the whole fault campaign: kill and break colle
 faults-short: $(RUNTIME)/.ready tree ## some faults of every kind
 	@$(WITH_PYTHON) tests/faults/run
 
+.PHONY: fuzz
+fuzz: $(TOOLS)/.ready tree ## ten minutes of made-up and damaged input for all parsers (ARGS=seconds for another time)
+	@env LC_ALL=C.UTF-8 $(TOOLS)/bin/python tests/tools/fuzz.py $(COLLECTIONS) $(CACHE)/fuzz $(ARGS)
+
 .PHONY: report-check
 report-check: $(RUNTIME)/.ready tree ## the report of 2,000 devices in headless Chromium, if there is one
 	@$(WITH_PYTHON) tests/report/run $(CACHE)/report

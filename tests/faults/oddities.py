@@ -92,10 +92,6 @@ ENDPOINTS = {
         more=lambda facts, name: {"auth_source": "managed_identity", "client_id": None, "client_secret": None}
     ),
     "machines": Endpoint(machine_info.TASK, lambda facts, name: {"machines": name}),
-    "find_by_ip": Endpoint(
-        machine_info.TASK,
-        lambda facts, name: {"machines": "203.0.113.9"},
-    ),
     "machine_actions": Endpoint(machine_action_info.TASK, lambda facts, name: {"machines": name}),
     "machine_action": Endpoint(cancel_action.TASK, _cancelling, also={"endpoint": "cancel", "kind": "status", "status": 504}),
     "collect": Endpoint(by_machine=True),

@@ -14,3 +14,5 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 # A gate must not open or close by chance, nor by the load of the machine.
 settings.register_profile("gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gate")
+# For `make fuzz`: other inputs in each round.
+settings.register_profile("fuzz", deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))

@@ -186,7 +186,8 @@ class Http:
         """All of it, decompressed. Raises ReplyLost."""
         import urllib3
 
-        pieces, size = [], 0
+        pieces: list[bytes] = []
+        size = 0
         try:
             encoding = reply.headers.get("Content-Encoding", "").strip().lower()
             if encoding not in _ENCODINGS:

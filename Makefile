@@ -18,6 +18,9 @@ unexport GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 # Which ansible-core sanity, units and integration run on: a version such as 2.16, or the newest there is.
 CORE ?= newest
 
+# Per cent of lines and branches that unit tests must reach.
+COVERAGE_FLOOR := 90
+
 CACHE := $(CURDIR)/.cache
 VENVS := $(CACHE)/venvs
 TOOLS := $(VENVS)/tools
@@ -30,6 +33,7 @@ CORE_VENV := $(VENVS)/core-$(CORE)
 # ansible-test accepts a collection only at …/ansible_collections/<namespace>/<name>, so the checks work on a copy.
 COLLECTIONS := $(CACHE)/collections
 TREE := $(COLLECTIONS)/ansible_collections/secops/defender
+SECOND_TREE := $(CACHE)/second/collections/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
@@ -77,11 +81,20 @@ sanity: $(CORE_VENV)/.ready tree ## ansible-test sanity (CORE=2.16 for another a
 
 .PHONY: units
 units: $(CORE_VENV)/.ready tree ## ansible-test units
+ifdef ARGS
 	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) units $(ARGS)
+else
+	@tests/tools/units-with-coverage $(CORE_VENV)/bin/python $(TREE) $(COVERAGE_FLOOR)
+endif
 
 .PHONY: integration
 integration: $(CORE_VENV)/.ready tree ## ansible-test integration (ARGS="target …" for some targets only)
+ifdef ARGS
 	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) integration $(ARGS)
+else
+	@python3 tests/tools/sync_tree.py $(SECOND_TREE)
+	@tests/tools/integration-halves $(CORE_VENV)/bin/python $(TREE) $(SECOND_TREE)
+endif
 
 .PHONY: docs-lint
 docs-lint: $(TOOLS)/.ready tree ## plugin and role documentation, and every reference in it

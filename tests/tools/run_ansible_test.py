@@ -74,7 +74,7 @@ def main() -> None:
     os.chdir(tree)
     os.execv(
         os.path.join(binaries, "ansible-test"),
-        ["ansible-test", command, "--venv", "--python", PYTHON_VERSION, *arguments],
+        ["ansible-test", command, *arguments, "--venv", "--python", PYTHON_VERSION],
     )
 
 

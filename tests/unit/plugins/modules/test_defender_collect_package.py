@@ -16,7 +16,8 @@ from simulator import Device, Simulator
 
 @pytest.fixture(scope="module")
 def sim() -> Any:
-    with Simulator([Device("pc01.contoso.com"), Device("pc02.contoso.com", "running")]) as simulator:
+    running = Device("pc02.contoso.com", "running", collect_seconds=(9000.0, 9000.0))
+    with Simulator([Device("pc01.contoso.com"), running]) as simulator:
         yield simulator
 
 

@@ -211,15 +211,20 @@ class Budget:
         """The service said when to call again (429, C(Retry-After)): everyone on this node waits. None: it did not say."""
         limits = self.limits(endpoint)
         wait = seconds if seconds is not None else min(limit.seconds for limit in limits)
+        bucket, stretched = self._bucket(endpoint), [each.seconds for each in limits if each.stretched]
         # Nodes that were refused together must not come back together.
-        until = (
-            self._now()
-            + wait
-            + max((self._chance(each.seconds / 10) for each in limits if each.stretched), default=0.0)
-        )
+        until = self._now() + wait + (self._chance(max(stretched) / 30) if stretched else 0.0)
         with self._lock:
-            self._pauses[self._bucket(endpoint)] = until
-        self._with_store(lambda store: _pause(store, self._bucket(endpoint), until))
+            self._pauses[bucket] = until
+
+        def told(store: sqlite3.Connection) -> None:
+            _pause(store, bucket, until)
+            if stretched:
+                # A whole window after the refused call, this node would meet the same others again, and be refused for ever.
+                newest = "SELECT max(id) FROM call WHERE bucket = ? AND state = 'done'"
+                store.execute(f"DELETE FROM call WHERE id = ({newest})", (bucket,))
+
+        self._with_store(told)
 
     def forecast(self, endpoint: str, calls: int) -> float:
         """Seconds until the last of that many further calls can be made, going by what was used so far."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import heapq
 import multiprocessing
 import os
 import pathlib
 import pwd
+import random
 import sqlite3
 import tempfile
 import threading
@@ -687,7 +689,52 @@ def test_nodes_that_are_refused_together_do_not_come_back_together() -> None:
         budget = Budget("x", parse_quotas({"package_link": ["2/60"]}, 1 / 3), clock)
         budget.pause("package_link", 60.0)
         ends.add(budget.forecast("package_link", 1))
-    assert ends == {60.0, 64.5, 69.0}
+    assert ends == {60.0, 61.5, 63.0}
+
+
+class RandomClock(VirtualClock):
+    def __init__(self, chances: random.Random) -> None:
+        super().__init__()
+        self._chances = chances
+
+    def jitter(self, seconds: float) -> float:
+        return seconds * self._chances.uniform(0.5, 1.0)
+
+
+@pytest.mark.parametrize("nodes", [3, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_slices_share_what_the_service_gives_and_none_starves(nodes: int, seed: int) -> None:
+    chances, links = random.Random(seed), 60
+    budgets = []
+    for node in range(nodes):
+        clock = RandomClock(chances)
+        budgets.append((clock, Budget(f"{node}", parse_quotas({"package_link": ["2/60"]}, 1 / nodes), clock)))
+    given: list[tuple[float, int]] = []
+    left = dict.fromkeys(range(nodes), links)
+    ahead: list[tuple[float, int, int | None]] = [(1000.0, node, None) for node in left]
+    while ahead:
+        now, node, ticket = heapq.heappop(ahead)
+        clock, budget = budgets[node]
+        clock.now = now
+        slot, delay, ticket = budget.take("package_link", ticket)
+        if slot is None:
+            heapq.heappush(ahead, (now + max(delay, 0.001), node, ticket))
+            continue
+        budget.done(slot)
+        # The service counts the calls of all nodes, and says when there is room again.
+        recent = [at for at, _node in given if now - at < 60.0]
+        if len(recent) < 2:
+            given.append((now, node))
+            left[node] -= 1
+        else:
+            budget.pause("package_link", recent[0] + 60.0 - now)
+        if left[node]:
+            heapq.heappush(ahead, (now, node, None))
+    bound = nodes * links / 2 * 60.0
+    ends = [max(at for at, each in given if each == node) - 1000.0 for node in left]
+    assert max(ends) <= 1.1 * bound
+    # Each has had its share all the time, and not only at the end.
+    assert min(ends) >= 0.8 * bound
 
 
 def test_a_share_of_whole_calls_waits_for_nothing(clock: VirtualClock) -> None:

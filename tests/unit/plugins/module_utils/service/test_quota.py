@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-import heapq
 import multiprocessing
 import os
 import pathlib

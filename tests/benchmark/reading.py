@@ -53,14 +53,14 @@ def measure(work: Path, full: bool = False) -> tuple[list[Figure], list[str]]:
     """The figures, and what had to be left out. full: 400 packages."""
     work.mkdir(parents=True, exist_ok=True)
     package = work / "package.zip"
-    size = _package(package)
+    size = package_of_logs(package)
     figures: list[Figure] = []
     skipped: list[str] = []
     together = _has_package()
     costs: dict[int, float] = {}
     for number in (5, 50, 5000):
         listed = work / f"{number}.txt"
-        listed.write_text("".join(f"{each}\n" for each in _indicators(number)), encoding="utf-8")
+        listed.write_text("".join(f"{each}\n" for each in indicators(number)), encoding="utf-8")
         if together:
             costs[number], _memory = _search(package, listed, base64=False)
             figures.append(_speed(f"{number} indicators", size, costs[number]))
@@ -106,7 +106,7 @@ def _speed(what: str, size: int, cost: float) -> Figure:
     return Figure(_SUBJECT, f"{what}, a core", size / MIB / cost, "MiB/s")
 
 
-def _package(path: Path) -> int:
+def package_of_logs(path: Path) -> int:
     """Twenty MiB that unpack to 54: logs as in real packages, a quarter of them in UTF-16."""
     chance = random.Random(4711)
     words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(3, 10))) for _number in range(5000)]
@@ -127,7 +127,7 @@ def _package(path: Path) -> int:
         return sum(entry.file_size for entry in archive.infolist())
 
 
-def _indicators(number: int) -> list[str]:
+def indicators(number: int) -> list[str]:
     chance = random.Random(number)
     made: t.Sequence[t.Callable[[], str]] = (
         lambda: f"203.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(256)}",

@@ -25,6 +25,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 _NO_HEADING = re.compile(r"^\d|\\|://|\w\.\w|[{}<>@*]")
 _RULE = re.compile(r"^\s*[-=_*+ ]{4,}\s*$")
 _COLUMNS = re.compile(r"\s{2,}|\t+")
+_NUMBER = re.compile(r"(?<!\S)\d[\d.,:]*(?!\S)")
 _NAMES_SOMETHING = re.compile(r"[\\/:\d]")
 _FIELD = re.compile(r"^\s*[^:\\/]{1,40}?[\s.]*\s:\s?(.*)$|^\s*[\w() -]{1,40}:(?:\s+(.*))?$")
 _KEY = re.compile(r"^\s*\[?-?(?:HK[A-Z]{2,3}|HKEY_\w+|Computer\\HKEY_\w+)[\\:]", re.IGNORECASE)
@@ -189,8 +190,9 @@ def _is_heading(cells: tuple[str, ...]) -> bool:
 
 
 def _heads_numbers(first: str, others: list[str]) -> bool:
-    """Whether only the first line has no digit."""
-    return bool(others) and not any(map(str.isdigit, first)) and all(any(map(str.isdigit, each)) for each in others)
+    """Whether it names columns: some words, and all the other lines have a number in a column."""
+    named = len(first.split()) > 1 and not any(map(str.isdigit, first))
+    return named and bool(others) and all(map(_NUMBER.search, others))
 
 
 # ---- what is no table ----

@@ -41,10 +41,12 @@ _WORDS = {
     "smb_sessions": "SMB sessions",
     "temp_directories": "Temporary folders",
 }
+# A table with more rows can be sorted and filtered.
+_SORTED = 10
 _HOW = (
     "A snapshot: connections, processes, the DNS and the ARP cache show the moment of the collection. Names in angle brackets, such "
-    "as <number>, stand for what differs everywhere; below an item stands the line as it was. Collector: a trace that Defender's own "
-    "collecting leaves, or that looks like one. Characters that cannot be seen are spelled out, such as \\u202e."
+    "as <number>, stand for what differs everywhere; below an item stands the line as it was. A trace of the collecting itself is "
+    "what Defender leaves when it collects, or what looks like it. Characters that cannot be seen are spelled out, such as \\u202e."
 )
 
 
@@ -77,7 +79,7 @@ def _by_artefact(found: t.Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _item(row: Row, line: str) -> str:
-    mark = '<small class="code">Collector</small>' if row["collector"] else ""
+    mark = "<small>Trace of the collecting itself</small>" if row["collector"] else ""
     same = line.strip().lower() == row["value"].lower()
     return f"<code>{text(row['value'])}</code>{mark}{'' if same else f'<small><code>{text(line)}</code></small>'}"
 
@@ -113,7 +115,7 @@ def _rare_table(found: list[Row], anchors: t.Mapping[str, str]) -> str:
         )
         item = _item(row, row["machines"][0]["text"])
         lines.append([item, machines, f"{len(row['machines']):,} of {row['of']:,} devices"])
-    sorts = [("Item", "th"), ("Device", "td")]
+    sorts = [("Item", "th"), ("Device", "td")] if len(lines) > _SORTED else []
     return table(caption, ("Item, and its line", "On", "How many"), lines, "devices items", sorts)
 
 

@@ -347,7 +347,7 @@ def test_the_page(evidence: Evidence) -> None:
     assert "&lt;script&gt;alert(1)" in text and "<script>alert" not in text
     assert text.index('id="services"') < text.index('id="devices"')
     assert '<a href="#device-1"><bdi>pc1</bdi></a>' in text and 'id="device-1"' in text
-    assert "Collector" in text
+    assert "Trace of the collecting itself" in text
     assert json.loads(twin.read_text())["items"] == result["items"]
 
 

@@ -54,6 +54,12 @@ def test_the_first_line_above_numbers_is_a_heading() -> None:
     assert cells(Form.RECORDS, "  PID COMMAND\n    1 init\n    2 sh\n") == [("1 init",), ("2 sh",)]
 
 
+def test_what_stands_above_names_is_none() -> None:
+    text = "*Administratoren\nCONTOSO\\svc-backup2\n"
+    assert cells(Form.RECORDS, text) == [("*Administratoren",), ("CONTOSO\\svc-backup2",)]
+    assert cells(Form.RECORDS, "Remote Users\nsupport_388945a0\n") == [("Remote Users",), ("support_388945a0",)]
+
+
 def test_records_with_a_line_for_each_field() -> None:
     text = "Name  : Sense\nZustand  : Läuft\n\nName  : Dnscache\nZustand  : Läuft\n"
     assert cells(Form.RECORDS, text) == [("Sense", "Läuft"), ("Dnscache", "Läuft")]

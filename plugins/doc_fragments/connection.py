@@ -144,9 +144,9 @@ options:
     description:
       - Limits that replace the documented ones, for the day Microsoft changes them. A dictionary from endpoint class to a list
         of limits, each as calls per seconds.
-      - Endpoint classes are V(collect), V(package_link), V(cancel), V(machine_actions), V(machine_action), V(machines),
-        V(find_by_ip), V(find_by_tag) and V(alerts); V(default) is for all that are not named. Without this option the limits are V(100/60)
-        and V(1500/3600), and for V(package_link) V(2/60) and V(120/3600).
+      - Endpoint classes are V(collect), V(package_link), V(cancel), V(isolate), V(unisolate), V(machine_actions), V(machine_action),
+        V(machines), V(find_by_ip), V(find_by_tag) and V(alerts); V(default) is for all that are not named. Without this option the limits are
+        V(100/60) and V(1500/3600), and for V(package_link) V(2/60) and V(120/3600).
     type: dict
   quota_share:
     description:

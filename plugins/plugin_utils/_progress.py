@@ -40,8 +40,8 @@ _FOR_PEOPLE = frozenset(
 )
 
 _VERBOSE = {
-    "started": "collection started",
-    "already_running": "a collection is running already, its action is followed",
+    "started": "{noun} started",
+    "already_running": "its {noun} is running already and is followed",
     "reused": "a recent package is reused",
     "resumed": "an interrupted request is resumed",
     "reply_lost": "the reply to the start was lost, looking whether it was carried out",
@@ -93,7 +93,8 @@ class DisplayReporter:
             text = f"{device.label}: package verified, {size(device.package.size)}, SHA-256 {device.package.sha256}"
             self._say(text) if 1 < self._devices <= _SMALL_FLEET else self.detail(text)
         elif what in _VERBOSE:
-            self.detail(f"{device.label}: {_VERBOSE[what]}{': ' + detail if detail else ''}")
+            said = _VERBOSE[what].format(noun=device.wish.kind.noun)
+            self.detail(f"{device.label}: {said}{': ' + detail if detail else ''}")
 
     def tick(self, fleet: Progress) -> float:
         now = self._clock()

@@ -11,6 +11,7 @@ from enum import Enum
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder, Package
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import AlreadyRunning, DefenderError
+from ansible_collections.secops.defender.plugins.module_utils._words.kinds import COLLECTION, ActionKind
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
 
 
@@ -48,7 +49,7 @@ class Wish:
 
     comment: is trimmed. wait_timeout: for its action to finish, from its start or adoption on. cancel_on_timeout: only what
     this fleet started. reuse_within: how old a package may be to be taken instead of a new one; 0: none is. dest: the
-    evidence folder as it was asked for.
+    evidence folder as it was asked for. kind: what the device is asked to do.
     """
 
     comment: str = ""
@@ -56,6 +57,7 @@ class Wish:
     cancel_on_timeout: bool = False
     reuse_within: float = 0.0
     dest: str | None = None
+    kind: ActionKind = COLLECTION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "comment", self.comment.strip())

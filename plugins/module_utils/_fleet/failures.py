@@ -21,11 +21,11 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
     Action,
 )
 
-# How an action ended that gave no package, and what to do.
+# How an action ended badly, and what to do.
 OUTCOMES = {
     FAILED: (
         "failed on the device",
-        "Look at the action in the device's Action center, then run again. Low battery and metered connections make it fail.",
+        "Look at the action in the device's Action center, then run again.",
     ),
     TIMED_OUT: (
         "was not taken up by the device in time",
@@ -52,13 +52,14 @@ def refused_for_good(failure: DefenderError) -> bool:
 
 
 def ended_badly(device: Device, action: Action) -> ActionError:
-    """The action has ended without a package."""
+    """The action has ended without having done what it was for."""
     what, advice = OUTCOMES[action.status]
+    advice = device.wish.kind.advice.get(action.status, advice)
     trouble = action.raw.get("troubleshootInfo") or ""
     hresult = action.raw.get("errorHResult") or 0
     more = f" (errorHResult {int(hresult) & 0xFFFFFFFF:#010x})" if isinstance(hresult, int) and hresult else ""
     said = f"{what}{more}{': ' + str(trouble) if trouble else ''}"
-    return ActionError(f"The collection on {device.label} {said}.", code=action.status, advice=advice)
+    return ActionError(f"The {device.wish.kind.noun} on {device.label} {said}.", code=action.status, advice=advice)
 
 
 def no_package(device: Device, newest: Action | None, ready: Action | None) -> ActionError:
@@ -84,7 +85,7 @@ def not_finished(device: Device, action: Action, trouble: str) -> ActionError:
     """trouble: why the last look failed, if it did."""
     said = f" The last look failed: {trouble}" if trouble else ""
     return ActionError(
-        f"The collection on {device.label} is still {action.status} after {device.wish.wait_timeout:g} seconds.{said}",
+        f"The {device.wish.kind.noun} on {device.label} is still {action.status} after {device.wish.wait_timeout:g} seconds.{said}",
         code="NotFinishedInTime",
         advice="The action goes on. Run again to follow it, with a longer wait_timeout if the device is offline.",
     )
@@ -93,7 +94,7 @@ def not_finished(device: Device, action: Action, trouble: str) -> ActionError:
 def start_unconfirmed(device: Device) -> ActionError:
     """A start's reply was lost, and no action is listed."""
     return ActionError(
-        f"Whether the collection on {device.label} was started is not known: no reply came, and no action is listed.",
+        f"Whether the {device.wish.kind.noun} on {device.label} was started is not known: no reply came, and no action is listed.",
         code="StartUnconfirmed",
         advice="Run again in a few minutes: an action that was made is then found and followed.",
     )
@@ -102,7 +103,7 @@ def start_unconfirmed(device: Device) -> ActionError:
 def started_elsewhere(device: Device) -> ActionError:
     """Another run of the folder has announced the same start, and nothing comes of it."""
     return ActionError(
-        f"Another run with the same dest and comment is about to start the collection on {device.label}, but no action came of it.",
+        f"Another run with the same dest and comment is about to start the {device.wish.kind.noun} on {device.label}, but no action came of it.",
         code="StartedElsewhere",
         advice="Nothing was started here, so that it is not done twice. Run again when the other run has ended.",
     )
@@ -137,10 +138,30 @@ def broken_twice(failure: DefenderError) -> DefenderError:
     )
 
 
+def undone_later(device: Device, other: Action) -> ActionError:
+    """The opposite of what is wanted is under way."""
+    return ActionError(
+        f"On {device.label} an action of the type {other.type} is {other.status}, which is the opposite of a {device.wish.kind.noun}: "
+        f"{other.id}, asked for on {other.created}.",
+        code="OppositeRunning",
+        advice="Cancel it with secops.defender.defender_cancel_action (action_ids), or wait until it has ended, then run again. A device "
+        "that is away takes an action up when it comes back.",
+    )
+
+
+def isolated_otherwise(device: Device, action: Action, scope: str, wanted: str) -> ActionError:
+    """It is isolated, or being isolated, but not as it is wanted."""
+    return ActionError(
+        f"The isolation of {device.label} is {scope} and not {wanted}: action {action.id} of {action.created} is {action.status}.",
+        code="IsolatedOtherwise",
+        advice="Nothing was asked for. If the other type is meant, release the device first.",
+    )
+
+
 def gone(device: Device, failure: DefenderError) -> ActionError:
     """The service does not know the action any more."""
     return ActionError(
-        f"The collection on {device.label} is gone. {failure.message}",
+        f"The {device.wish.kind.noun} on {device.label} is gone. {failure.message}",
         code=failure.code,
         advice="Run again to start a new one.",
         tracking_id=failure.tracking_id,

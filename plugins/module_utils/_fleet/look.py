@@ -43,6 +43,7 @@ wait: another run is about to start it. That one's action is followed as soon as
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
 from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import history as past
@@ -63,10 +64,11 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.failures im
 )
 from ansible_collections.secops.defender.plugins.module_utils._fleet.flights import guarded
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
-from ansible_collections.secops.defender.plugins.module_utils._service.quota import COLLECT, PACKAGE_LINK, Budget
+from ansible_collections.secops.defender.plugins.module_utils._service.quota import PACKAGE_LINK, Budget
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, NetworkError, NotFound
 from ansible_collections.secops.defender.plugins.module_utils._words.models import (
+    COLLECT,
     FINAL,
     IN_PROGRESS,
     PENDING,
@@ -240,8 +242,8 @@ def look(api: Api, devices: t.Sequence[Device], pace: Pace, all_ages: bool = Fal
     # An action may be older than its package, by as long as a device was offline.
     reuse = max((device.wish.reuse_within for device in devices), default=0.0)
     since = None if all_ages else now - LOOK_BACK - reuse
-    listed = guarded(api.collections, api.scrub)(since=since, doing="look which collections are running")
-    by_machine = _by_machine(listed)
+    listed = guarded(api.actions_of, api.scrub)(COLLECT, since=since, doing="look which collections are running")
+    by_machine = newest_first(listed)
     folders = dict.fromkeys(device.folder for device in devices if device.folder)
     logs = {folder: _Log(folder, pace.task) for folder in folders}
     for device in devices:
@@ -275,7 +277,7 @@ def _age(action: Action, now: float) -> float:
     return max(0.0, now - (action.updated_at if action.status == SUCCEEDED else action.created_at))
 
 
-def _by_machine(actions: t.Iterable[Action]) -> dict[str, list[Action]]:
+def newest_first(actions: t.Iterable[Action]) -> dict[str, list[Action]]:
     """The actions of each device, newest first."""
     by_machine: dict[str, list[Action]] = {}
     for action in sorted(actions, key=lambda each: each.created_at, reverse=True):
@@ -300,8 +302,8 @@ def look_for_packages(
     if any(device.action is None for device in devices):
         # An action may be older than its package, by as long as a device was offline.
         listed_since = since - LOOK_BACK if since else None
-        listed = guarded(api.collections, api.scrub)(since=listed_since, doing="look which packages there are")
-        by_machine = _by_machine(listed)
+        listed = guarded(api.actions_of, api.scrub)(COLLECT, since=listed_since, doing="look which packages there are")
+        by_machine = newest_first(listed)
     for device in devices:
         actions = [device.action] if device.action else by_machine.get(device.machine.id, [])
         device.chosen = True
@@ -331,7 +333,7 @@ def _choose_package(device: Device, actions: list[Action], since: float, newest_
 
 def plan(budget: Budget, devices: t.Sequence[Device]) -> Plan:
     """What the run will ask of the quota."""
-    starts = sum(device.phase is Phase.START and not device.claimed for device in devices)
+    starting = [device for device in devices if device.phase is Phase.START and not device.claimed]
     running = sum(device.claimed or (device.action is not None and not device.action.final) for device in devices)
     # One action may be named by its device and by its ID.
     links = len(
@@ -343,12 +345,18 @@ def plan(budget: Budget, devices: t.Sequence[Device]) -> Plan:
     )
     return Plan(
         len(devices),
-        starts,
+        len(starting),
         running,
         links,
-        budget.forecast(COLLECT, starts),
+        forecast_of_starts(budget, starting),
         budget.forecast(PACKAGE_LINK, links),
     )
+
+
+def forecast_of_starts(budget: Budget, devices: t.Iterable[Device]) -> float:
+    """The least seconds until the last of these is started."""
+    calls = Counter(device.wish.kind.endpoint for device in devices)
+    return max((budget.forecast(endpoint, number) for endpoint, number in calls.items()), default=0.0)
 
 
 def _lacks_package(device: Device) -> bool:

@@ -46,10 +46,10 @@ from ansible_collections.secops.defender.plugins.module_utils._fleet.device impo
     Request,
 )
 from ansible_collections.secops.defender.plugins.module_utils._fleet.flights import Flights, Land, UnexpectedError
-from ansible_collections.secops.defender.plugins.module_utils._fleet.look import SKEW
+from ansible_collections.secops.defender.plugins.module_utils._fleet.look import SKEW, forecast_of_starts
 from ansible_collections.secops.defender.plugins.module_utils._fleet.roll import Roll
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
-from ansible_collections.secops.defender.plugins.module_utils._service.quota import COLLECT, PACKAGE_LINK
+from ansible_collections.secops.defender.plugins.module_utils._service.quota import PACKAGE_LINK
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock, Stopped
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AlreadyRunning,
@@ -163,7 +163,10 @@ class Fleet:
             return rest
         rest = self._claims_due()
         while self._roll.count(Phase.STARTING) < _STARTS_AT_ONCE and (device := self._roll.first(Phase.START)):
-            slot, delay, self._tickets[COLLECT] = self.api.session.budget.take(COLLECT, self._tickets.get(COLLECT))
+            kind = device.wish.kind
+            slot, delay, self._tickets[kind.endpoint] = self.api.session.budget.take(
+                kind.endpoint, self._tickets.get(kind.endpoint)
+            )
             if not slot:
                 return min(delay, rest)
             if not self._may_start(device):
@@ -174,7 +177,7 @@ class Fleet:
             device.starts += 1
             self._roll.move(device, Phase.STARTING)
             self._flights.send(
-                self._for(device, self._start_landed), self.api.collect, device.machine, device.wish.comment, slot
+                self._for(device, self._start_landed), self.api.start, kind, device.machine, device.wish.comment, slot
             )
         return rest
 
@@ -317,13 +320,16 @@ class Fleet:
             return due
         self._polling = True
         self._last_poll = self.clock.monotonic()
-        looking = self._roll.all(Phase.LOOKING)
+        looking, waiting = self._roll.all(Phase.LOOKING), self._roll.all(Phase.WAITING)
         # Whoever looks for the action that blocks its own needs all of them, however old.
         since: float | None = None
         if not any(device.refused for device in looking):
-            begins = [device.action.created_at for device in self._roll.all(Phase.WAITING) if device.action]
+            begins = [device.action.created_at for device in waiting if device.action]
             since = min(begins + [device.sent - SKEW for device in looking])
-        self._flights.send(self._poll_landed, self.api.collections, since=since, doing="follow the collections")
+        kinds = dict.fromkeys(device.wish.kind for device in (*looking, *waiting))
+        doing = f"follow the {' and '.join(f'{kind.noun}s' for kind in kinds)}"
+        types = [kind.type for kind in kinds]
+        self._flights.send(self._poll_landed, self.api.actions_of, *types, since=since, doing=doing)
         return math.inf
 
     def _poll_landed(self, flight: Future[list[Action]]) -> None:
@@ -690,20 +696,12 @@ class Fleet:
     def forecast(self) -> tuple[float, float]:
         """The least seconds until the last start and until the last link, by what the quota still gives."""
         budget = self.api.session.budget
-        open_phases = (
-            Phase.START,
-            Phase.STARTING,
-            Phase.CLAIMED,
-            Phase.WAITING,
-            Phase.LOOKING,
-            Phase.READY,
-            Phase.RESTING,
-        )
+        linked = (Phase.FETCHING, Phase.CANCELLING, Phase.DONE)
         packages = sum(
-            (device.folder is not None or device.request is Request.REUSED) and device.phase in open_phases
+            (device.folder is not None or device.request is Request.REUSED) and device.phase not in linked
             for device in self.devices
         )
-        return budget.forecast(COLLECT, self._roll.count(Phase.START)), budget.forecast(PACKAGE_LINK, packages)
+        return forecast_of_starts(budget, self._roll.all(Phase.START)), budget.forecast(PACKAGE_LINK, packages)
 
 
 _FIGURES = {

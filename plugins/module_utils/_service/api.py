@@ -17,7 +17,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ReplyLost,
     ServiceError,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Alert, Machine
+from ansible_collections.secops.defender.plugins.module_utils._words.kinds import ActionKind
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Alert, Machine
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 # List machines API and List machine actions API: maximum page size.
@@ -76,14 +77,15 @@ class Api:
         rows: list[dict[str, t.Any]] = self._rows("find_by_ip", path, f"find the device with IP {ip}")["value"]
         return rows
 
-    def collections(self, *, since: float | None = None, doing: str = "list machine actions") -> list[Action]:
-        """Collect actions of the whole tenant, created since (seconds since 1970)."""
-        terms = [f"type eq {literal(COLLECT)}"]
+    def actions_of(self, *types: str, since: float | None = None, doing: str = "list machine actions") -> list[Action]:
+        """Actions of some types on all devices of the tenant, created since (seconds since 1970)."""
+        choice = " or ".join(f"type eq {literal(each)}" for each in types)
+        terms = [f"({choice})" if len(types) > 1 else choice]
         if since is not None:
             terms.append(
                 "creationDateTimeUtc ge " + datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
             )
-        return [action for action in self.actions(" and ".join(terms), doing) if action.type == COLLECT]
+        return [action for action in self.actions(" and ".join(terms), doing) if action.type in types]
 
     def actions(self, query: str | None = None, doing: str = "list machine actions") -> list[Action]:
         """Machine actions that an OData filter selects (List machine actions API). Rows that are no actions are left out."""
@@ -104,11 +106,19 @@ class Api:
         path = f"/api/machineactions/{quote(action_id, safe='')}"
         return Action.from_api(self.session.call("GET", "machine_action", path, f"read machine action {action_id}"))
 
-    def collect(self, machine: Machine, comment: str, slot: Slot | None = None) -> Action:
-        """Start a collection (Collect investigation package API). Raises AlreadyRunning, ReplyLost besides the others."""
-        path = f"/api/machines/{quote(machine.id, safe='')}/collectInvestigationPackage"
-        doing = f"start a collection on {machine.label}"
-        reply = self.session.call("POST", "collect", path, doing, body={"Comment": comment}, slot=slot)
+    def start(self, kind: ActionKind, machine: Machine, comment: str, slot: Slot | None = None) -> Action:
+        """Ask a device for an action (Collect investigation package, Isolate machine, Release device from isolation API).
+
+        Raises AlreadyRunning, ReplyLost besides the others.
+        """
+        path = f"/api/machines/{quote(machine.id, safe='')}/{kind.call}"
+        doing = f"{kind.doing} {machine.label}"
+        body = {"Comment": comment, **kind.body}
+        try:
+            reply = self.session.call("POST", kind.endpoint, path, doing, body=body, slot=slot)
+        except ServiceError as failure:
+            failure.advice = _advice(kind, failure)
+            raise
         try:
             action = Action.from_api(reply)
         except ServiceError as failure:
@@ -228,6 +238,18 @@ def _by_id(rows: list[t.Any], doing: str, strict: bool = True) -> dict[str, dict
     for row in usable:
         found.setdefault(str(row["id"]).lower(), row)
     return found
+
+
+def _advice(kind: ActionKind, failure: ServiceError) -> str:
+    """What to do where a start was refused."""
+    if failure.status != 403 or failure.code in kind.advice:
+        return kind.advice.get(failure.code, failure.advice)
+    # Selective response actions, preview of April 2026: neither the code nor the text of such a refusal is published.
+    return (
+        f"Check that the app has admin consent for {kind.permission} and Machine.Read.All, and with a user's token that the user may "
+        f"see this device's device group and has the role {kind.role}. A device may also have been onboarded so that this is "
+        "forbidden on it: the portal shows the tag Restricted security operations then."
+    )
 
 
 def _host(link: str) -> str:

@@ -23,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._service.tenant import check_tenant
 from ansible_collections.secops.defender.plugins.module_utils._service.token import (
     COLLECT_PERMISSION,
+    ISOLATE_PERMISSION,
     READ_PERMISSIONS,
     Tokens,
     check_claims,
@@ -35,6 +36,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.secrets imp
 
 READ = (READ_PERMISSIONS,)
 COLLECT_AND_READ = ((COLLECT_PERMISSION,), READ_PERMISSIONS)
+ISOLATE_AND_READ = ((ISOLATE_PERMISSION,), READ_PERMISSIONS)
 
 
 class Connection:

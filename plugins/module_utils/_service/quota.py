@@ -28,11 +28,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
     import sqlite3
 
 PACKAGE_LINK = "package_link"
-COLLECT = "collect"
 ENDPOINTS = (
-    COLLECT,
+    "collect",
     PACKAGE_LINK,
     "cancel",
+    "isolate",
+    "unisolate",
     "machine_actions",
     "machine_action",
     "machines",

@@ -337,7 +337,7 @@ def _ambiguous(name: Name, ranked: list[Machine]) -> MachineError:
 def _note(machine: Machine) -> str | None:
     if machine.onboarded:
         return None
-    return f"{machine.label} is not onboarded ({machine.onboarding_status}): nothing can be collected from it."
+    return f"{machine.label} is not onboarded ({machine.onboarding_status}): nothing can be asked of it."
 
 
 def _merged_out_of_sight(name: Name, hidden: dict[str, str]) -> MachineError:

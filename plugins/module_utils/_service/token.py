@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import AuthError, DefenderError
+from ansible_collections.secops.defender.plugins.module_utils._words.kinds import COLLECTION, RELEASE
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
 # Gets a new token and its life in seconds; the argument says whether cached ones must be passed over.
 Fetch = t.Callable[[bool], tuple[str, float]]
 
-COLLECT_PERMISSION = "Machine.CollectForensics"
+COLLECT_PERMISSION = COLLECTION.permission
+ISOLATE_PERMISSION = RELEASE.permission
 READ_PERMISSIONS = ("Machine.Read.All", "Machine.ReadWrite.All")
 ALERT_PERMISSIONS = ("Alert.Read.All", "Alert.ReadWrite.All")
 # Permissions of a user's token have no .All (Machine.Read, Machine.ReadWrite).
@@ -194,8 +196,9 @@ def _check_permissions(claims: Claims, required: t.Sequence[tuple[str, ...]]) ->
         names = [_DELEGATED.get(name, name) for name in choice] if claims.delegated else list(choice)
         if not held.intersection(names):
             kind = "delegated" if claims.delegated else "application"
+            role = (RELEASE if ISOLATE_PERMISSION in choice else COLLECTION).role
             extra = (
-                " The user also needs the Defender role Alerts Investigation and access to the device's group."
+                f" The user also needs the Defender role {role} and access to the device's group."
                 if claims.delegated
                 else ""
             )
@@ -204,8 +207,8 @@ def _check_permissions(claims: Claims, required: t.Sequence[tuple[str, ...]]) ->
                 f"{', '.join(sorted(held)) if held else 'none'}.",
                 advice=f"Add {names[0]} of the API WindowsDefenderATP to the app in Entra ID, then grant admin consent "
                 "(to a managed identity: assign the app role). "
-                "Starting a collection needs Machine.CollectForensics; finding devices, following actions and getting "
-                "package links need Machine.Read.All or Machine.ReadWrite.All; reading alerts needs Alert.Read.All."
+                "Starting a collection needs Machine.CollectForensics, isolating and releasing Machine.Isolate; finding devices, following "
+                "actions and getting package links need Machine.Read.All or Machine.ReadWrite.All; reading alerts needs Alert.Read.All."
                 + extra,
                 code="MissingPermission",
             )

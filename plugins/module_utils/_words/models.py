@@ -14,14 +14,15 @@ from datetime import datetime, timezone
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError, printable
 
 COLLECT = "CollectInvestigationPackage"
+ISOLATE, UNISOLATE = "Isolate", "Unisolate"
 # Machine action resource type, C(type), and what else was seen. The enum is open.
 TYPES = (
     "RunAntiVirusScan",
     "Offboard",
     "LiveResponse",
     COLLECT,
-    "Isolate",
-    "Unisolate",
+    ISOLATE,
+    UNISOLATE,
     "StopAndQuarantineFile",
     "RestrictCodeExecution",
     "UnrestrictCodeExecution",

@@ -39,6 +39,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ServiceError,
     from_reply,
 )
+from ansible_collections.secops.defender.plugins.module_utils._words.kinds import ActionKind
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Action, Machine
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
@@ -440,10 +441,9 @@ class World:
         # Seconds since 1970 to a calendar date, quickly: this is done millions of times.
         return f"{_date(int(whole))}.{int(fraction * 1e7):07d}Z"
 
-    def listed(self, since: float | None, machine_id: str | None) -> list[Action]:
+    def listed(self, since: float | None) -> list[Action]:
         now, rows = self.clock.now, []
-        deeds = self.by_machine.get(machine_id, []) if machine_id else list(self.deeds.values())
-        for deed in deeds:
+        for deed in self.deeds.values():
             if since is not None and self.base + deed.created < int(since):
                 continue
             if deed.forgotten or now < deed.created + deed.plan.unlisted:
@@ -511,11 +511,9 @@ class WorldApi:
     def machines_by_ip(self, ip: str, moment: float) -> list[dict[str, Any]]:
         return []
 
-    def collections(
-        self, *, since: float | None = None, machine_id: str | None = None, doing: str = ""
-    ) -> list[Action]:
-        with self._call("machine_actions", machine_id or ""):
-            return self.world.listed(since, machine_id)
+    def actions_of(self, *types: str, since: float | None = None, doing: str = "") -> list[Action]:
+        with self._call("machine_actions", ""):
+            return [action for action in self.world.listed(since) if action.type in types]
 
     def action(self, action_id: str) -> Action:
         with self._call("machine_action", action_id):
@@ -524,8 +522,8 @@ class WorldApi:
                 raise from_reply(404, {"error": {"code": "ResourceNotFound"}}, f"read machine action {action_id}")
             return Action.from_api(self.world.entity(deed))
 
-    def collect(self, machine: Machine, comment: str, slot: Any = None) -> Action:
-        with self._call("collect", machine.label, slot):
+    def start(self, kind: ActionKind, machine: Machine, comment: str, slot: Any = None) -> Action:
+        with self._call(kind.endpoint, machine.label, slot):
             if self.world.running(machine.id):
                 body = {"error": {"code": "ActiveRequestAlreadyExists", "message": "Action is already in progress"}}
                 raise from_reply(400, body, f"start a collection on {machine.label}")

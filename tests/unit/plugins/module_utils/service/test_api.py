@@ -19,7 +19,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     ReplyLost,
     ServiceError,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
+from ansible_collections.secops.defender.plugins.module_utils._words.kinds import COLLECTION
+from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Machine
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device, PastAction, Simulator
@@ -216,15 +217,15 @@ def test_collections(simulate: Simulate, connect: Connect, clock: VirtualClock) 
     devices = [Device("pc01", history=history), Device("pc02", history=(PastAction(age=10),))]
     api = Api(connect(simulate(*devices)), Secrets())
     assert len(api.actions()) == 4
-    assert len(api.collections()) == 3
-    assert len(api.collections(since=clock.wall() - 1000)) == 2
+    assert len(api.actions_of(COLLECT)) == 3
+    assert len(api.actions_of(COLLECT, since=clock.wall() - 1000)) == 2
 
 
 def test_collections_of_a_service_that_ignores_the_filter() -> None:
     scan = {"id": "a", "status": "Pending", "type": "RunAntiVirusScan"}
     collection = {"id": "b", "status": "Pending", "type": "CollectInvestigationPackage"}
     api, _session = scripted({"value": [scan, collection]})
-    assert [action.id for action in api.collections()] == ["b"]
+    assert [action.id for action in api.actions_of(COLLECT)] == ["b"]
 
 
 def test_the_life_of_an_action(simulate: Simulate, connect: Connect, clock: VirtualClock) -> None:
@@ -233,10 +234,10 @@ def test_the_life_of_an_action(simulate: Simulate, connect: Connect, clock: Virt
     secrets = Secrets()
     api = Api(connect(simulator), secrets)
     machine = Machine.from_api(api.machines()[0])
-    action = api.collect(machine, "Alert 1: 'quoted' ünd mehr")
+    action = api.start(COLLECTION, machine, "Alert 1: 'quoted' ünd mehr")
     assert (action.status, action.machine_id, action.comment) == ("Pending", device.id, "Alert 1: 'quoted' ünd mehr")
     with pytest.raises(AlreadyRunning, match=r"Failed to start a collection on pc01"):
-        api.collect(machine, "Alert 1")
+        api.start(COLLECTION, machine, "Alert 1")
     with pytest.raises(NotFound, match=r"Failed to get the package link for pc01"):
         api.package_link(action.id, "pc01")
     assert api.action(action.id).status == "Pending"
@@ -247,7 +248,7 @@ def test_the_life_of_an_action(simulate: Simulate, connect: Connect, clock: Virt
     assert secrets.scrub(f"see {link}") == "see ********"
     with pytest.raises(ServiceError, match="Failed to cancel the collection on pc01"):
         api.cancel(action.id, "Not needed", "pc01")
-    other = api.collect(machine, "Alert 2")
+    other = api.start(COLLECTION, machine, "Alert 2")
     api.cancel(other.id, "Not needed", "pc01")
     clock.now += 1
     assert api.action(other.id).status == "Cancelled"
@@ -310,7 +311,7 @@ def test_an_action_of_another_machine_is_not_taken(simulate: Simulate, connect: 
     simulator = simulate(asked, other)
     simulator.add_fault("collect", "other_machine", other=other.id)
     with pytest.raises(ServiceError, match="of another device") as caught:
-        Api(connect(simulator), Secrets()).collect(Machine(asked.id, "pc01"), "Incident")
+        Api(connect(simulator), Secrets()).start(COLLECTION, Machine(asked.id, "pc01"), "Incident")
     assert caught.value.code == "WrongMachine" and other.id in caught.value.message
 
 

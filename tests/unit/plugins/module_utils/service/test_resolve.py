@@ -406,7 +406,7 @@ def test_what_is_onboarded_comes_first(look: Look) -> None:
 def test_a_single_record_that_is_not_onboarded_is_told(look: Look) -> None:
     found = look([Device("pc01.contoso.com", onboarding_status="CanBeOnboarded")], "pc01")[0]
     assert found.machine and found.error is None
-    assert found.note == "pc01.contoso.com is not onboarded (CanBeOnboarded): nothing can be collected from it."
+    assert found.note == "pc01.contoso.com is not onboarded (CanBeOnboarded): nothing can be asked of it."
 
 
 def test_what_a_name_led_to(look: Look) -> None:

@@ -212,6 +212,11 @@ packages:
       returned: always
       type: int
       sample: 15728640
+    collected:
+      description: When its collection ended, as its record has it of the service, ISO 8601 UTC. Null if there is no record.
+      returned: always
+      type: str
+      sample: '2026-11-23T10:17:31.7654321Z'
     downloaded:
       description: When it was downloaded, as its record says, ISO 8601 UTC. Null if there is no record.
       returned: always

@@ -99,7 +99,8 @@ class Verdict:
     without_package: devices that failed or were not ready in time, and that nobody has collected from since, with C(machine_id), C(computer_dns_name),
     C(comment), C(asked), C(code) and C(message). No finding either: what is there is as it was written, and no one can collect
     from a device that cannot.
-    head_compared: whether a head that was noted elsewhere was looked for. tenant: whose folder it is, as the log says.
+    head_compared: whether a head that was noted elsewhere was looked for. tenant: whose folder it is, as the log says. history: what
+    the log tells of requests and runs.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -115,6 +116,7 @@ class Verdict:
     # The last line that a valid seal vouches for, and the last one that must be vouched for.
     sealed: int = 0
     changed: int = 0
+    history: History = field(default_factory=History)
 
     @property
     def verified(self) -> bool:
@@ -137,11 +139,13 @@ def verify(
     progress: t.Callable[[int, int], None] = lambda done, of: None,
     trusted: Trusted | None = None,
     require_seal: bool = False,
+    machines: t.Container[str] | None = None,
 ) -> Verdict:
     """Check the custody log against its own chain, and every file against the log and its record. Reads only.
 
     expected_head: the SHA-256 of a line that must be in the log, noted elsewhere at some time; without it nobody can tell
-    that whole runs were cut off the log's end together with their files. Raises EvidenceError if the folder cannot be read.
+    that whole runs were cut off the log's end together with their files. machines: whose packages are checked, by device ID; None for
+    all. Raises EvidenceError if the folder cannot be read.
     """
     if not folder.is_dir():
         raise EvidenceError(
@@ -154,7 +158,7 @@ def verify(
             verification = _Verification(opened)
             verification.check_log(expected_head)
             verification.check_seals(trusted or Trusted(), require_seal)
-            return verification.verdict(progress)
+            return verification.verdict(progress, machines)
     except OSError as failure:
         raise EvidenceError(
             f"{_readable(str(failure.filename or folder))} cannot be read: {failure.strerror}.",
@@ -238,17 +242,19 @@ class _Verification:
         self._read_log()
         self._check_head(expected_head)
 
-    def verdict(self, progress: t.Callable[[int, int], None]) -> Verdict:
+    def verdict(self, progress: t.Callable[[int, int], None], machines: t.Container[str] | None) -> Verdict:
         """After the log and its seals, everything else."""
-        stored = sorted(self._history.stored)
-        for number, name in enumerate(stored):
+        stored = sorted(self._history.stored.values(), key=lambda each: each.path)
+        stored = [each for each in stored if machines is None or each.machine_id.lower() in machines]
+        for number, package in enumerate(stored):
             progress(number, len(stored))
-            self._check_package(self._history.stored[name])
+            self._check_package(package)
         self._check_kept()
         self._check_reports()
         self._check_others()
         self._check_runs()
         self._check_requests()
+        self._verdict.history = self._history
         return self._verdict
 
     # ---- the log ----
@@ -388,6 +394,7 @@ class _Verification:
                 "action_id": stored.action_id,
                 "sha256": digest,
                 "size": size,
+                "collected": _collected(record),
                 "downloaded": record.get("downloaded"),
                 "verified": len(self._verdict.findings) == before,
             }
@@ -570,6 +577,13 @@ def _is_place(name: str) -> bool:
 
 def _is_same_tenant(tenant: object, known: str | None) -> bool:
     return known is None or tenant is None or str(tenant).lower() == known.lower()
+
+
+def _collected(record: dict[str, t.Any]) -> str | None:
+    """When its collection ended, as the service said."""
+    action = record.get("action")
+    told = (action.get(key) for key in ("lastUpdateDateTimeUtc", "updated")) if isinstance(action, dict) else ()
+    return next((each for each in told if isinstance(each, str)), None)
 
 
 def _record_of(package: str) -> str:

@@ -17,8 +17,13 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import Asked, names_option, requests
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import (
+    Asked,
+    names_option,
+    refuse_too_many,
+    requests,
+)
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._tasks.sealing import Sealing, sealing_spec
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
@@ -63,8 +68,6 @@ class CollectOptions:
     @classmethod
     def of(cls, given: Given) -> CollectOptions:
         """Raises OptionsError."""
-        if given["max_machines"] < 0:
-            raise OptionsError(f"max_machines is {given['max_machines']}.", advice="Give 0 for no limit, or a limit.")
         wish = Wish(
             comment=given["comment"],
             wait_timeout=given.positive("wait_timeout"),
@@ -112,12 +115,7 @@ class CollectOptions:
                 f"{self.sealing.called} is given, but there is no dest.",
                 advice="Give dest: what is sealed is the evidence.",
             )
-        named = len({each.name.value for each in self.asked})
-        if 0 < self.max_machines < named:
-            raise OptionsError(
-                f"{count(named, 'machine')} were named, but max_machines is {self.max_machines}.",
-                advice="Name fewer, or raise max_machines if so many are meant. Nothing was started.",
-            )
+        refuse_too_many(self.asked, self.max_machines)
 
     def for_requests(self, asked: t.Iterable[Asked]) -> CollectOptions:
         """The same for other requests. Raises OptionsError."""

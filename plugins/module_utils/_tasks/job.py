@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A job of collecting or fetching: what was asked for, how far it has got, and what its result says of it."""
+"""A job of collecting, fetching or containing: what was asked for, how far it has got, and what its result says of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Job:
     """What one module does with a fleet; everything else is the same for all.
 
     asked: as it was written, in order. noun: what is counted. counted: what the sentence tells of how actions came about.
-    find: the devices; raises what the API raises. look: what there is for them already; changes nothing.
+    find: the devices; raises what the API raises. look: what there is for them already; changes nothing. dests: evidence folders.
     """
 
     module: str
@@ -45,19 +45,19 @@ class Job:
     settings: Settings
     pace: Pace
     asked: t.Sequence[str]
-    dests: t.Sequence[str]
-    report: bool
-    sealing: Sealing
     comment: str
     noun: str
     counted: tuple[Request, ...]
     find: t.Callable[[Api], list[Found]]
     look: t.Callable[[Fleet, Context], None]
+    dests: t.Sequence[str] = ()
+    report: bool = False
+    sealing: Sealing = Sealing()
 
 
 def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
     """The result of a task whose options were refused: the same keys as any other."""
-    rows = [_row(name, None, None, error) for name in _asked(args)]
+    rows = [_row(name, None, None, error) for name in asked_for(args)]
     result: Result = {
         "changed": False,
         "summary": _summary(rows, Plan(), 0.0, 0),
@@ -69,7 +69,7 @@ def refused(args: t.Mapping[str, t.Any], error: DefenderError) -> Result:
     return {**result, "summary_text": summary_text.of_packages(result)}
 
 
-def _asked(args: t.Mapping[str, t.Any]) -> list[str]:
+def asked_for(args: t.Mapping[str, t.Any]) -> list[str]:
     """The machines and actions that a task names, whatever else is wrong with it."""
     asked: list[str] = []
     for name in ("machines", "machine", "machine_id", "action_ids", "action_id"):
@@ -134,7 +134,7 @@ class Work:
             _row(
                 each.resolved.asked,
                 each.resolved,
-                self._devices.get(each.resolved.key),
+                self.device(each),
                 self.fatal,
                 self.reports.get(each.wish.dest or ""),
             )
@@ -142,9 +142,13 @@ class Work:
             if dest is None or each.wish.dest == dest
         ]
 
+    def device(self, found: Found) -> Device | None:
+        """The device that an element of what was asked for led to."""
+        return self._devices.get(found.resolved.key)
+
     def of_folder(self, dest: str) -> list[tuple[Found, Device | None]]:
         """What each of the rows of one folder led to."""
-        return [(each, self._devices.get(each.resolved.key)) for each in self.found if each.wish.dest == dest]
+        return [(each, self.device(each)) for each in self.found if each.wish.dest == dest]
 
     def outcome(self) -> Result:
         """The result so far."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
 from ansible_collections.secops.defender.plugins.module_utils._service.names import Name, parse_names
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import count
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Option, Spec, read, shown
 
@@ -24,7 +25,6 @@ WISHES: Spec = {
 }
 # What no name of a device has: several of them in one text, or what Ansible's patterns for hosts have besides wildcards.
 _PATTERN = re.compile(r'^[!&~]|[{}<>|",;\s]')
-_REQUEST: Spec = {"machine": {"type": "str", "required": True}, **WISHES}
 
 
 def names_option(**more: t.Any) -> Option:
@@ -41,30 +41,45 @@ class Asked:
     wish: Wish
 
 
-def requests(given: Given, wish: Wish) -> list[Asked]:
-    """The elements of C(machines), each with its own wish where it has one, else the task's. Raises OptionsError."""
-    named, wishes = [], []
+def requests(given: Given, wish: Wish, wishes: Spec = WISHES) -> list[Asked]:
+    """The elements of C(machines), each with its own wish where it has one, else the task's. Raises OptionsError.
+
+    wishes: what one may want otherwise, of WISHES.
+    """
+    named, owns = [], []
     for element in given["machines"]:
         if isinstance(element, dict):
-            text, options = _mapping(element, given)
+            text, options = _mapping(element, given, wishes)
             named.append(text)
-            wishes.append(_own(wish, options))
+            owns.append(_own(wish, options))
         else:
             named.append(element)
-            wishes.append(wish)
-    return [Asked(name.asked, name, own) for name, own in zip(_parsed(named), wishes, strict=True)]
+            owns.append(wish)
+    return [Asked(name.asked, name, own) for name, own in zip(_parsed(named), owns, strict=True)]
 
 
-def names(elements: t.Iterable[t.Any]) -> list[Name]:
-    """The elements of C(machines) where only the name of each counts. Raises OptionsError."""
-    return _parsed(texts("machines", elements))
+def refuse_too_many(asked: t.Iterable[Asked], most: int) -> None:
+    """most: 0 for no limit. Raises OptionsError."""
+    if most < 0:
+        raise OptionsError(f"max_machines is {most}.", advice="Give 0 for no limit, or a limit.")
+    named = len({each.name.value for each in asked})
+    if 0 < most < named:
+        raise OptionsError(
+            f"{count(named, 'machine')} were named, but max_machines is {most}.",
+            advice="Name fewer, or raise max_machines if so many are meant. Nothing was started.",
+        )
 
 
-def _parsed(named: t.Sequence[str]) -> list[Name]:
+def names(elements: t.Iterable[t.Any], option: str = "machines") -> list[Name]:
+    """The elements of an option where only the name of each counts. Raises OptionsError."""
+    return _parsed(texts(option, elements), option)
+
+
+def _parsed(named: t.Sequence[str], option: str = "machines") -> list[Name]:
     patterns = [text for text in named if "://" not in text and _PATTERN.search(text.strip())]
     if patterns:
         raise OptionsError(
-            f"machines has {', '.join(map(shown, patterns))}, which can be no device's name.",
+            f"{option} has {', '.join(map(shown, patterns))}, which can be no device's name.",
             advice="Name each device by itself; of a group, give what defender_machine_info finds by filter or tag, or the hosts "
             "of an inventory group. Nothing was started.",
         )
@@ -76,11 +91,13 @@ def texts(option: str, elements: t.Iterable[t.Any]) -> list[str]:
     return [_named(element, option) if isinstance(element, dict) else element for element in elements]
 
 
-def _mapping(element: dict[str, t.Any], given: Given) -> tuple[str, Given]:
+def _mapping(element: dict[str, t.Any], given: Given, wishes: Spec) -> tuple[str, Given]:
     """The name and the wishes of a request (C(machine)) or of a record (C(machine_id)), whose other keys are ignored."""
     text = _named(element, "machines")
-    kept = {key: value for key, value in element.items() if key in WISHES} if "machine_id" in element else element
-    spec = WISHES if "machine_id" in element else _REQUEST
+    if "machine_id" in element:
+        kept, spec = {key: value for key, value in element.items() if key in wishes}, wishes
+    else:
+        kept, spec = element, {"machine": {"type": "str", "required": True}, **wishes}
     return text, read(kept, spec, {}, called=f"The request for {text}", base=given.base)
 
 
@@ -106,11 +123,8 @@ def _named(element: t.Mapping[str, t.Any], option: str) -> str:
 
 def _own(wish: Wish, given: Given) -> Wish:
     """A wish with what the element itself says."""
-    comment, cancel = given["comment"], given["cancel_on_timeout"]
-    return Wish(
-        comment=comment.strip() if comment else wish.comment,
-        wait_timeout=given.positive("wait_timeout") if given["wait_timeout"] else wish.wait_timeout,
-        cancel_on_timeout=wish.cancel_on_timeout if cancel is None else cancel,
-        reuse_within=given.seconds("reuse_within") if given["reuse_within"] else wish.reuse_within,
-        dest=given["dest"] or wish.dest,
-    )
+    own = {name: given[name] for name in WISHES if given.values.get(name) is not None}
+    for name, seconds in (("wait_timeout", given.positive), ("reuse_within", given.seconds)):
+        if name in own:
+            own[name] = seconds(name)
+    return replace(wish, **own)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What collecting and fetching share: from a job to the devices, their folders, the fleet, the reports and the result."""
+"""What collecting, fetching and containing share: from a job to the devices, their folders, the fleet and the reports."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 
 def carry_out(job: Job, context: Context) -> Result:
     """The job, from its devices to its result. Raises no DefenderError: it is in the result."""
+    return carried_out(job, context).outcome()
+
+
+def carried_out(job: Job, context: Context) -> Work:
+    """The job when all of its devices have come to their end. Raises no DefenderError: it is C(fatal)."""
     work = Work(job, context)
     try:
         with ExitStack() as opened:
             _work(work, opened)
     except DefenderError as failure:
         work.fatal = failure
-    return work.outcome()
+    return work
 
 
 def _work(work: Work, opened: ExitStack) -> None:
@@ -75,7 +80,9 @@ def _tell_what_would_happen(work: Work) -> None:
     for row, each in zip(work.rows(), work.found, strict=True):
         machine = each.resolved.machine
         if machine:
-            would = row["error"]["message"] if row["error"] else str(row["request"]).replace("_", " ")
+            would = (
+                row["error"]["message"] if row["error"] else str(row["request"] or "nothing to do").replace("_", " ")
+            )
             name = "" if machine.label.lower() == row["machine"].lower() else f"{machine.label}, "
             note = f" {each.resolved.note}" if each.resolved.note else ""
             work.context.reporter.say(f"{row['machine']}: {name}{machine.id}, {machine.condition}; {would}{note}")

@@ -27,7 +27,21 @@ Rules = dict[str, list[list[str]]]
 
 # What selects is never unset by a blank: it would then mean everything. The documentation of each says what an empty list does.
 SELECTORS = frozenset(
-    {"machines", "tag", "filter", "action_ids", "type", "status", "severities", "statuses", "indicators", "artefacts"}
+    {
+        "machines",
+        "tag",
+        "filter",
+        "action_ids",
+        "type",
+        "status",
+        "severities",
+        "statuses",
+        "indicators",
+        "artefacts",
+        "exclude",
+        "exclude_tags",
+        "exclude_groups",
+    }
 )
 # Options whose text is a duration; the specs give them the type str.
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$", re.IGNORECASE)

@@ -126,7 +126,7 @@ class Tenant:
         return [
             entry.endpoint
             for entry in self.simulator.requests
-            if entry.method == "POST" and entry.endpoint in ("collect", "cancel")
+            if entry.method == "POST" and entry.endpoint in ("collect", "cancel", "isolate", "unisolate")
         ]
 
     def calls(self, endpoint: str) -> int:

@@ -20,6 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.compare_evi
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.extract_evidence import TASK as EXTRACT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK as FETCH
+from ansible_collections.secops.defender.plugins.module_utils._tasks.isolate_machine import TASK as ISOLATE
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_action_info import TASK as ACTIONS
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import TASK as MACHINES
 from ansible_collections.secops.defender.plugins.module_utils._tasks.package_info import TASK as INFO
@@ -27,7 +28,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.search_evid
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import ask
 
-TASKS = [TOKEN, ALERTS, CANCEL, COLLECT, FETCH, ACTIONS, MACHINES, VERIFY, INFO, SEARCH, EXTRACT, COMPARE]
+TASKS = [TOKEN, ALERTS, CANCEL, COLLECT, FETCH, ISOLATE, ACTIONS, MACHINES, VERIFY, INFO, SEARCH, EXTRACT, COMPARE]
 # Kept by Ansible itself.
 _CORES = {"changed", "failed", "msg"}
 

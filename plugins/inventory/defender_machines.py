@@ -15,6 +15,8 @@ description:
   - Each host has what the API says of its device as variables, V(defender_machine_id) among them, by which the role
     P(secops.defender.collect_package#role) and the playbook C(secops.defender.collect) find the device.
   - The inventory file's name must end in V(defender_machines.yml) or V(defender_machines.yaml).
+  - C(defender_isolation) is V(isolated) or V(released) where an action of the last days says so, C(defender_isolation_source) that action; null where
+    none is known. The service has no such property.
   - The list is complete, or there is an error. If the service loses its place between two pages, the list is read again.
   - Needs the application permission C(Machine.Read.All).
 options:
@@ -155,6 +157,7 @@ from jinja2 import Environment, TemplateError, nodes
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ, Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._service.sources import identity_key
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import with_isolation
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import (
@@ -299,7 +302,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for sentence in unknown_variables(os.environ, connection_spec()):
             reporter.warn(sentence)
         api = Connection(self._settings, reporter, self._secrets, Clock()).sign_in(READ)
-        rows = api.every_machine(self._given["filter"], self._tag)
+        rows = with_isolation(api, api.every_machine(self._given["filter"], self._tag), reporter)
         if self._tag and not rows:
             reporter.warn(f"No device has the tag {self._tag}, so the inventory has no hosts.")
         if keep:

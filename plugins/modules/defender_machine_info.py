@@ -118,6 +118,8 @@ machines:
   description:
     - The devices. Their properties are those of the API's machine resource type in snake_case, at every depth; those that the
       service adds are there, too.
+    - RV(machines[].isolation) is none of them. It is what the newest action says that has succeeded in isolating or releasing the device, by one
+      call more for all devices; isolation ends by itself after seven days.
     - Named devices come in the order of their names, each once.
   returned: always
   type: list
@@ -138,6 +140,8 @@ machines:
       exposure_level: Low
       machine_tags:
         - incident-4711
+      isolation: null
+      isolation_source: null
       ip_addresses:
         - ip_address: 10.20.30.44
           mac_address: A4BB6D0F1C22
@@ -149,6 +153,23 @@ machines:
       returned: always
       type: str
       sample: 1e5bc9d7e413ddd7902c2932e418702b84d0cc07
+    isolation:
+      description: V(isolated) or V(released), as RV(machines[].isolation_source) says. Null where no such action of the last days is known.
+      returned: always
+      type: str
+      sample: isolated
+    isolation_source:
+      description:
+        - The action from which that is known - C(action_id), C(action_type) (V(Isolate), V(Unisolate)), C(isolation_type) (V(full), V(selective)),
+          C(since) when it ended, C(until) when the isolation ends by itself. Null where none is known.
+      returned: always
+      type: dict
+      sample:
+        action_id: 5382f7ea-7557-4ab7-9782-d50480024a4e
+        action_type: Isolate
+        isolation_type: full
+        since: '2026-11-23T10:17:31.7654321Z'
+        until: '2026-11-30T10:17:31Z'
     id:
       description: The device's ID.
       returned: always

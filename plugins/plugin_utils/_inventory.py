@@ -16,7 +16,8 @@ from ansible import constants as C
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import machine_variables
 from ansible_collections.secops.defender.plugins.plugin_utils._unsafe import unsafe
 
-# What a condition may count on, whatever the service leaves out: properties of the machine resource type, documented or seen.
+# What a condition may count on, whatever the service leaves out: properties of the machine resource type, documented or seen, and
+# what its actions tell.
 _ALWAYS: dict[str, t.Any] = dict.fromkeys(
     (
         "id",
@@ -49,6 +50,8 @@ _ALWAYS: dict[str, t.Any] = dict.fromkeys(
         "managed_by",
         "managed_by_status",
         "vm_metadata",
+        "isolation",
+        "isolation_source",
     )
 )
 _LISTS = ("machine_tags", "ip_addresses")

@@ -9,6 +9,8 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.secops.defender.plugins.module_utils._fleet import contain
+from ansible_collections.secops.defender.plugins.module_utils._fleet.contain import Isolation
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
 from ansible_collections.secops.defender.plugins.module_utils._service.connection import READ, Connection
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, search
@@ -16,8 +18,10 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, found, settled
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import ReplyLost, ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Action
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
+from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
 
 _WORD_END = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 EMPTY: Result = {"machines": [], "not_found": []}
@@ -60,7 +64,7 @@ def work(options: Options, context: Context) -> Result:
         none = f" No machine has the tag {options.tag}." if options.tag and not rows else ""
         return {
             "msg": found(len(rows), "machine", missing) + none,
-            "machines": [machine_variables(row) for row in rows],
+            "machines": [machine_variables(row) for row in with_isolation(api, rows, context.reporter)],
             "not_found": list(dict.fromkeys(missing)),
         }
 
@@ -77,6 +81,17 @@ def _selected(api: Api, options: Options) -> list[dict[str, t.Any]]:
                 "none around times."
             )
         raise
+
+
+def with_isolation(api: Api, rows: list[dict[str, t.Any]], reporter: Reporter) -> list[dict[str, t.Any]]:
+    """Machines with what is known of their isolation. Raises what Api raises, but no ServiceError: it is unknown then, and that is said."""
+    known: dict[str, list[Action]] = {}
+    try:
+        known = contain.containing(api) if rows else {}
+    except (ServiceError, ReplyLost) as failure:
+        reporter.warn(f"Which devices are isolated is not known. {failure}")
+    now = api.session.now()
+    return [{**row, **Isolation.of(known.get(str(row["id"]).lower(), ()), now).as_result()} for row in rows]
 
 
 def snake_case(value: t.Any) -> t.Any:

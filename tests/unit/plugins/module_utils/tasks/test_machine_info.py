@@ -8,8 +8,10 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._service import api as _api
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import TASK, snake_case
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Ask, Result, Tenant
 from simulator import Device
+from simulator.devices import PastAction
 
 TWIN = "twin.contoso.com"
 QUOTE = "o'brien.contoso.com"
@@ -170,3 +172,29 @@ def test_keys_are_in_snake_case_at_every_depth_and_odatas_own_are_left_out() -> 
         "vmMetadata": {"vmId": None},
     }
     assert snake_case(sent) == {"ip_addresses": [{"mac_address": "A"}], "vm_metadata": {"vm_id": None}}
+
+
+def test_whether_a_device_is_isolated(tenant: t.Callable[..., Tenant], clock: VirtualClock) -> None:
+    isolate, release = PastAction("Isolate", age=3600.0, scope="Selective"), PastAction("Unisolate", age=60.0)
+    office = tenant(
+        Device("in", history=(isolate,)),
+        Device("out", history=(isolate, release)),
+        Device("tried", history=(PastAction("Isolate", "Failed", age=60.0),)),
+        Device("never"),
+    )
+    result = office(TASK, machines=["in", "out", "tried", "never"])
+    assert [row["isolation"] for row in result["machines"]] == ["isolated", "released", None, None]
+    source = result["machines"][0]["isolation_source"]
+    assert (source["action_type"], source["isolation_type"]) == ("Isolate", "selective")
+    assert result["machines"][1]["isolation_source"]["until"] is None
+    assert office.calls("machine_actions") == 1
+    clock.now += 7 * 86400.0
+    assert office(TASK, machines=["in"])["machines"][0]["isolation"] == "released"
+
+
+def test_what_cannot_be_known_of_isolation_is_said(tenant: t.Callable[..., Tenant]) -> None:
+    office = tenant(Device("pc01", history=(PastAction("Isolate"),)))
+    office.simulator.add_fault("machine_actions", "status", status=503, count=0)
+    result = office(TASK, machines=["pc01"])
+    assert (result["failed"], result["machines"][0]["isolation"]) == (False, None)
+    assert office.teller.told("warn")[0].startswith("Which devices are isolated is not known.")

@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.isolate_machine import TASK
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
 from simulator.devices import PastAction
 from simulator.settings import App
@@ -453,7 +453,7 @@ def test_isolate_anyway_after(post: Start, clock: VirtualClock, tmp_path: Path) 
     began = clock.wall()
     for _run in range(3):
         desk.collect("pc01", dest=tmp_path, wait_timeout="10m")
-    gate = {"require_evidence": str(tmp_path), "isolate_anyway_after": "2h", "wait": False}
+    gate: Result = {"require_evidence": str(tmp_path), "isolate_anyway_after": "2h", "wait": False}
     early = one(desk("pc01", **gate))
     assert early["error"]["code"] == "EvidenceMissing" and "has given no package yet" in early["error"]["message"]
     assert "isolated without (isolate_anyway_after)" in early["error"]["advice"] and desk.sent() == []
@@ -470,7 +470,7 @@ def test_isolate_anyway_after(post: Start, clock: VirtualClock, tmp_path: Path) 
 def test_evidence_that_failed_counts_from_its_start_too(post: Start, clock: VirtualClock, tmp_path: Path) -> None:
     desk = post(Device("pc01", "fails"))
     assert desk.collect("pc01", dest=tmp_path)["failed"]
-    gate = {"require_evidence": str(tmp_path), "isolate_anyway_after": "1h", "wait": False}
+    gate: Result = {"require_evidence": str(tmp_path), "isolate_anyway_after": "1h", "wait": False}
     assert "has failed (Failed)" in one(desk("pc01", **gate))["error"]["message"]
     clock.now += 3600.0
     assert one(desk("pc01", **gate))["request"] == "started"

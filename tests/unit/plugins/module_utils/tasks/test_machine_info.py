@@ -8,8 +8,8 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._service import api as _api
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import TASK, snake_case
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.service_world import VirtualClock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Ask, Result, Tenant
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
 from simulator.devices import PastAction
 

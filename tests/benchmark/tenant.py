@@ -14,6 +14,7 @@ import time
 import typing as t
 import urllib.parse
 import urllib.request
+import uuid
 from pathlib import Path
 
 import yaml
@@ -29,9 +30,19 @@ _UNLIMITED = [1_000_000, 10_000_000]
 
 
 class Tenant:
-    """A tenant with the documented limits for a minute of that many seconds; without a minute, with hardly any."""
+    """A tenant with the documented limits for a minute of that many seconds; without a minute, with hardly any.
 
-    def __init__(self, work: Path, devices: list[dict[str, t.Any]], minute: float | None = None, **more: float) -> None:
+    further: the devices of more tenants at the same service, with the same limits each.
+    """
+
+    def __init__(
+        self,
+        work: Path,
+        devices: list[dict[str, t.Any]],
+        minute: float | None = None,
+        further: t.Sequence[list[dict[str, t.Any]]] = (),
+        **more: float,
+    ) -> None:
         self.work = work
         self.minute = minute
         self.names: list[str] = []
@@ -45,7 +56,18 @@ class Tenant:
         if minute is not None:
             settings.update(minute=minute, hour=60 * minute, link_lifetime=minute)
         settings.update(more)
-        document = {"settings": settings, "devices": devices}
+        neighbours = [
+            {
+                "settings": {
+                    **settings,
+                    "tenant": str(uuid.UUID(int=number)),
+                    "tenant_name": f"tenant{number}.example",
+                },
+                "devices": theirs,
+            }
+            for number, theirs in enumerate(further, 1)
+        ]
+        document = {"settings": settings, "devices": devices, "neighbours": neighbours}
         (work / "fleet.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
 
     def __enter__(self) -> Tenant:
@@ -62,6 +84,7 @@ class Tenant:
         facts = json.loads(published.read_text(encoding="utf-8"))
         self.connection = {name: str(facts[name]) for name in _CONNECTION}
         self.names = [str(device["name"]) for device in facts["devices"]]
+        self.everybody = [facts, *facts["neighbours"]]
         self._trust = ssl.create_default_context(cafile=self.connection["ca_path"])
         return self
 

@@ -65,7 +65,7 @@ format: $(TOOLS)/.ready ## rewrite the Python files as `make lint` wants them, a
 	$(TOOLS)/bin/python tests/tools/check_repository.py --write
 
 .PHONY: lint
-lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansible-lint, licences, repository rules
+lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansible-lint, licences, repository rules, known vulnerabilities
 	$(TOOLS)/bin/ruff format --check .
 	$(TOOLS)/bin/ruff check .
 	$(TOOLS)/bin/yamllint --strict .
@@ -74,6 +74,7 @@ lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansi
 	$(TOOLS)/bin/python tests/tools/check_repository.py
 	tests/tools/run-mypy $(TOOLS) $(COLLECTIONS)
 	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ansible-lint --offline
+	tests/tools/audit $(VENVS)/audit $(TOOLS)
 
 .PHONY: sanity
 sanity: $(CORE_VENV)/.ready tree ## ansible-test sanity (CORE=2.16 for another ansible-core)

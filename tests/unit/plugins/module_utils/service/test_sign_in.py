@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints, endpoints
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import SOURCES, Settings
+from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.msal_wire import Wire as MsalWire
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import SIGN_IN_ADVICE
 from ansible_collections.secops.defender.plugins.module_utils._service.sources import (
     choose_source,
@@ -39,7 +40,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     Tokens,
     check_claims,
 )
-from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http, json_of
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     DefenderError,
@@ -534,6 +535,33 @@ def test_a_login_host_that_nests_without_end(endpoint: str, tenant: Simulator, s
     for status in (200, 400):
         tenant.add_fault(endpoint, "deep", status=status)
         refusal(sign_in(client_secret=tenant.client_secret).get, DefenderError)
+
+
+def test_all_that_a_login_host_gives_is_a_secret(
+    tenant: Simulator, sign_in: SignIn, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    whole = MsalWire._kept
+
+    def kept(wire: Any, reply: Any) -> Any:
+        decoded: Any = json_of(reply)
+        given.extend(decoded[name] for name in ("access_token", "refresh_token") if name in (decoded or {}))
+        return whole(wire, reply)
+
+    monkeypatch.setattr(MsalWire, "_kept", kept)
+    sign_in(**user_options(tenant)).get()
+    assert len(given) == 2
+    assert [secrets.scrub(f"see {each}") for each in given] == ["see ********"] * 2
+
+
+def test_a_federated_token_is_a_secret_before_it_is_sent(
+    tenant: Simulator, sign_in: SignIn, secrets: Secrets, tmp_path: pathlib.Path
+) -> None:
+    token = tenant.federated_token()
+    tenant.add_fault("discovery", "status", count=0, status=400, code="BadRequest")
+    path = write_private(tmp_path / "token", token.encode())
+    refusal(sign_in(federated_token_file=str(path)).get)
+    assert secrets.scrub(f"see {token}") == "see ********"
 
 
 @pytest.mark.parametrize("encoding", ["raw", "json", "base64", "percent", "percent_lower", "html", "html_numbers"])

@@ -81,7 +81,7 @@ class Dest:
                 lock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, self._warn)
             except BlockingIOError:
                 raise EvidenceError(
-                    f"Another run is extracting to {path}.", advice="Run again when it has ended.", code="Busy"
+                    f"Another run is extracting to {path}.", advice="Run again when it has ended.", code="DestBusy"
                 ) from None
         self._read(path, self._file)
 

@@ -357,7 +357,7 @@ def test_one_run_at_a_time(evidence: Evidence, dest: Path) -> None:
     take(evidence, dest)
     with open(dest / "manifest-sha256.txt", "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert take(evidence, dest)["error"]["code"] == "Busy"
+        assert take(evidence, dest)["error"]["code"] == "DestBusy"
     assert not take(evidence, dest)["failed"]
 
 

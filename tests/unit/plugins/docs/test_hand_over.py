@@ -33,7 +33,13 @@ def bag(tmp_path: Path) -> Path:
     (folder / "seals" / "7.sig").write_bytes(b"seal")
     (folder / "pc01.contoso.com" / "package.zip").write_bytes(os.urandom(3000))
     said = {"FROM": "Ävery", "TO": "Casey\rCounsel $(touch /tmp/x)", "PURPOSE": 'Case "4711"'}
-    environ = {**os.environ, "FOLDER": str(folder), "STAGE": str(tmp_path / "stage"), "NAME": "incident-4711-now", **said}
+    environ = {
+        **os.environ,
+        "FOLDER": str(folder),
+        "STAGE": str(tmp_path / "stage"),
+        "NAME": "incident-4711-now",
+        **said,
+    }
     subprocess.run(["/bin/bash", "-c", script()], env=environ, check=True, timeout=60)
     return tmp_path / "stage" / "incident-4711-now"
 
@@ -41,7 +47,11 @@ def bag(tmp_path: Path) -> Path:
 def test_it_is_a_bag(bag: Path) -> None:
     made = bagit.Bag(str(bag))
     made.validate()
-    assert sorted(made.payload_files()) == ["data/custody.jsonl", "data/pc01.contoso.com/package.zip", "data/seals/7.sig"]
+    assert sorted(made.payload_files()) == [
+        "data/custody.jsonl",
+        "data/pc01.contoso.com/package.zip",
+        "data/seals/7.sig",
+    ]
     assert made.info["External-Description"] == 'For CaseyCounsel $(touch /tmp/x): Case "4711"'
     assert made.info["Payload-Oxum"] == f"{3 * 7 + 4 + 3000}.3"
 

@@ -59,7 +59,10 @@ def test_what_is_whole(sealed: tuple[Path, str]) -> None:
     folder, commands = sealed
     done = run(folder, commands)
     assert done.returncode == 0, done.stderr.decode()
-    assert b"line 13 existed at" in done.stdout and b'Good "secops.defender" signature for analyst@contoso.com' in done.stdout
+    assert (
+        b"line 13 existed at" in done.stdout
+        and b'Good "secops.defender" signature for analyst@contoso.com' in done.stdout
+    )
 
 
 @pytest.mark.parametrize("what", ["custody.jsonl", "seals/12.sig", "seals/12.tsr"])

@@ -52,8 +52,8 @@ options:
     description:
       - Whether to write a report of the run into O(dest) - who asked for what and why, what came of it on each device and when, with
         hashes, use of the quota, and the head of the custody log; the state of each device, what its package holds, lacks and has
-        empty, the span of its event logs, and links to the portal and the package. It is one page that needs nothing else
-        (C(report-<run started>-<run>.html)), and the same as data (C(.json)).
+        empty, the span of its event logs, and links to the portal and the package; a custody form for each package, to print. It is
+        one page that needs nothing else (C(report-<run started>-<run>.html)), and the same as data (C(.json)).
       - Each package is looked into for that while others are waited for, for a minute at the most, and what is left at the end for
         five minutes altogether. What there was no time for, or cannot be read, is said in the report, and fails nothing.
       - The custody log records both, so M(secops.defender.defender_verify_evidence) checks them as well.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.custody_form import forms
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.frame import Page, Section
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.markup import (
     file_link,
@@ -79,6 +80,7 @@ def page(facts: _Facts, twin: _Facts) -> str:
         Section("collected", "Collected", _collected(others, facts), len(others)),
         Section("quota", "Use of the quota", _quota(facts["quota"])),
         Section("custody", "Chain of custody", terms(_custody_terms(facts["custody"], twin)) + _HOW_TO_READ),
+        Section("forms", "Custody forms", forms(facts["devices"], facts)),
     ]
     return Page(
         kind="Evidence collection",

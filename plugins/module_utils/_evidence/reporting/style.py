@@ -71,6 +71,11 @@ tbody th { font-weight: 600; }
 .facts dt { color: var(--quiet); flex: 0 0 4.2rem; }
 .devices td:last-child .facts dt { flex-basis: 5.8rem; }
 .facts dd { min-width: 0; }
+.form { margin: 1.2rem 0 2rem; }
+.form p { margin: 0; }
+.hands { height: 9rem; border-bottom: 1px solid var(--ink);
+  background: repeating-linear-gradient(var(--paper) 0 calc(2.25rem - 1px), var(--line) 0 2.25rem); print-color-adjust: exact; }
+.hands::before { content: "Date and time / given by / taken by / purpose / signatures"; color: var(--quiet); font-size: 0.8125rem; }
 .warn { color: var(--bad); font-weight: 600; }
 figure { margin: 0 0 1rem; }
 figcaption { color: var(--quiet); margin-bottom: 0.6rem; }
@@ -123,7 +128,7 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
   #failed, #collected { break-before: page; }
   #timeline, #quota, #custody { break-inside: avoid; }
   thead th { position: static; }
-  tr, .figures, section > dl > div { break-inside: avoid; }
+  tr, .figures, .form, section > dl > div { break-inside: avoid; }
   details::details-content { content-visibility: visible; height: auto; }
   .devices th:nth-child(1) { width: 50mm; }
   .devices th:nth-child(2) { width: 38mm; }

@@ -148,7 +148,7 @@ def test_a_run_without_a_device_is_reported_as_well() -> None:
 def test_headings_and_tables_are_what_assistive_technology_needs() -> None:
     reader = Reader(_page(sample.fleet(200)))
     counted = Counter(tag for tag, _attrs in reader.tags)
-    assert (counted["h1"], counted["h2"], counted["main"], counted["caption"], counted["table"]) == (1, 6, 1, 3, 3)
+    assert (counted["h1"], counted["h2"], counted["main"], counted["caption"], counted["table"]) == (1, 7, 1, 3, 3)
     assert all(dict(attrs).get("scope") in ("row", "col") for tag, attrs in reader.tags if tag == "th")
     anchors = {dict(attrs)["href"] for tag, attrs in reader.tags if tag == "a" and "rel" not in dict(attrs)}
     assert anchors == {f"#{dict(attrs)['id']}" for tag, attrs in reader.tags if tag == "section"}
@@ -156,3 +156,14 @@ def test_headings_and_tables_are_what_assistive_technology_needs() -> None:
 
 def test_two_thousand_devices_stay_a_page_that_can_be_mailed() -> None:
     assert len(_page(sample.fleet(2000)).encode()) < 6_000_000
+
+
+def test_a_form_for_each_package() -> None:
+    devices = [sample.device(number, f"pc{number}.contoso.com", failed=number == 2) for number in (1, 2, 3)]
+    page = _page(devices)
+    forms = re.findall(r'<article class="form">.*?</article>', page)
+    assert [re.findall(r"pc\d", form)[0] for form in forms] == ["pc1", "pc3"]
+    for form, device in zip(forms, (devices[0], devices[2]), strict=True):
+        assert device["package"]["sha256"] in form and device["machine_id"] in form
+        assert form.count('<div class="hands"></div>') == 1 and "Incident 4711" in form
+    assert "There is no package to hand over." in _page([devices[1]])

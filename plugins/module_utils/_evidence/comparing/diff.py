@@ -96,7 +96,7 @@ def _only(items: t.Iterable[Item], others: t.Container[tuple[str, str]]) -> list
     listed = [
         {
             "artefact": item.artefact,
-            "value": item.value,
+            "value": item.shown,
             "entry": item.entry,
             "text": item.text,
             "collector": is_collectors(item.text),

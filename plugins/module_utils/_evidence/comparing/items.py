@@ -21,8 +21,8 @@ _MOST_TEXT = 32 << 20
 _MOST_LINES = 200_000
 # Lines between two looks at the clock.
 _CHECKED = 256
-# Characters of an item, and of the line that it was made of.
-_LONGEST = 1024
+# Characters of a cell that are compared: no command line of Windows is longer. And those of an item and of a line that are shown.
+_LONGEST, _SHOWN = 32_768, 1024
 # What Defender's own collecting starts and leaves behind.
 _COLLECTOR = re.compile(
     r"\b(?:robocopy|xcopy|sensesampleuploader|senseir)\b|windows defender advanced threat protection\\(?:datacollection|temp)\b",
@@ -35,7 +35,8 @@ _SYSTEM = "system_information"
 
 
 class Item(t.NamedTuple):
-    """core: the value without what the language changes, None where that is the same. heading: of the entry's table."""
+    """value: the whole one, as it is compared. core: the value without what the language changes, None where that is the same.
+    heading: of the entry's table. entry, text: as they are shown."""
 
     artefact: str
     value: str
@@ -48,6 +49,10 @@ class Item(t.NamedTuple):
     def key(self) -> tuple[str, str]:
         """The same for the same item, whatever the case."""
         return self.artefact, self.value.lower()
+
+    @property
+    def shown(self) -> str:
+        return printable(self.value[:_SHOWN])
 
 
 def is_collectors(value: str) -> bool:
@@ -202,9 +207,9 @@ def _item(masker: masks.Masker, artefact: str, line: lines.Line, heading: str | 
         named = [number for number in telling if number not in line.states]
         core = _joined(cells, [number for number in named if number == named[0] or _PATH.search(cells[number])])
     value = _joined(cells, telling)
-    return Item(artefact, value, core, heading, printable(entry), printable(line.text[:_LONGEST]))
+    return Item(artefact, value, core, heading, printable(entry), printable(line.text[:_SHOWN]))
 
 
 def _joined(cells: t.Sequence[str], which: t.Iterable[int]) -> str:
     """Each text once: a service's two names are often the same."""
-    return printable(" | ".join(dict.fromkeys(cells[number] for number in which))[:_LONGEST])
+    return " | ".join(dict.fromkeys(cells[number] for number in which))

@@ -23,15 +23,17 @@ _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"[^"]*"')
 # A cell of a heading is some words: neither a path nor a file name, and it does not begin with a digit.
 _NO_HEADING = re.compile(r"^\d|\\|://|\w\.\w|[{}<>@*]")
-_RULE = re.compile(r"^\s*[-=_*+ ]{4,}\s*$")
 _COLUMNS = re.compile(r"\s{2,}|\t+")
 _NUMBER = re.compile(r"(?<!\S)\d[\d.,:]*(?!\S)")
+_DASHES = 4
+# Lines that one cell goes over.
+_MOST_OF_A_CELL = 16
 _NAMES_SOMETHING = re.compile(r"[\\/:\d]")
-_FIELD = re.compile(r"^\s*[^:\\/]{1,40}?[\s.]*\s:\s?(.*)$|^\s*[\w() -]{1,40}:(?:\s+(.*))?$")
+_FIELD = re.compile(r"[^:\\/]{1,40}?[\s.]*\s:\s?(.*)$|[\w() -]{1,40}:(?:\s+(.*))?$")
 _KEY = re.compile(r"^\s*\[?-?(?:HK[A-Z]{2,3}|HKEY_\w+|Computer\\HKEY_\w+)[\\:]", re.IGNORECASE)
 _DATED = re.compile(r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}\b")
-# Characters of a line that are looked at: patterns take their time for longer ones.
-_LONGEST = 2048
+# No command line of Windows is longer. A file's name has up to 255 characters.
+_LONGEST, _LONGEST_NAME = 32_768, 255
 # Some words and a path: of which folder the list is.
 _FOLDER = re.compile(r"^\s*[^\W\d][^\\/:]*\s[a-z]:\\", re.IGNORECASE)
 _PATH = re.compile(r"[\\/]|\w\.\w")
@@ -80,8 +82,14 @@ def lines_of(form: Form, text: str) -> Lines:
     return Lines(list(_READERS[form](text)))
 
 
-def _full(text: str) -> list[str]:
-    return [line[:_LONGEST].rstrip() for line in text.splitlines() if line.strip()]
+def _full(text: str, longest: int | None = _LONGEST) -> list[str]:
+    return [line[:longest].rstrip() for line in text.splitlines() if line.strip()]
+
+
+def _is_ruled(line: str) -> bool:
+    """Whether it is drawn: dashes and the like, and nothing else."""
+    bare = line.strip()
+    return len(bare) >= _DASHES and not bare.strip("-=_*+ ")
 
 
 def _is_prose(line: str) -> bool:
@@ -104,7 +112,8 @@ def _delimiter(line: str) -> str:
 
 
 def _records(text: str) -> Lines:
-    lines = _full(text)
+    # A line of a table that is cut has a quote less.
+    lines = _full(text, longest=None)
     if lines and lines[0].startswith("#TYPE"):
         lines = lines[1:]
     if not lines:
@@ -112,7 +121,7 @@ def _records(text: str) -> Lines:
     if lines[0].lstrip().startswith('"') or _delimiter(lines[0]):
         return _table(lines)
     blocks = list(_blocks(text))
-    return Lines(blocks) if blocks else Lines(list(_columns(lines)))
+    return Lines(blocks or list(_columns(_full(text))))
 
 
 def _table(lines: list[str]) -> Lines:
@@ -128,20 +137,39 @@ def _table(lines: list[str]) -> Lines:
 
 
 def _rows(lines: list[str], delimiter: str) -> t.Iterator[tuple[tuple[str, ...], str]]:
-    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter)
-    while True:
-        try:
-            row = next(reader, None)
-        except csv.Error:
-            continue
-        if row is None:
-            return
+    for record in _whole(lines):
+        row = _cells(record, delimiter)
         if len(row) == 1 and delimiter in row[0]:
             # A whole line between quotes.
-            row = next(csv.reader([row[0]], delimiter=delimiter), row)
+            row = _cells(row[0], delimiter)
         cells = tuple(" ".join(cell.split()) for cell in row)
         if any(cells):
             yield cells, delimiter.join(cells)
+
+
+def _whole(lines: list[str]) -> t.Iterator[str]:
+    """Lines, or several of them where a quoted cell goes on in the next. A quote that nobody closes swallows no line."""
+    pending: list[str] = []
+    is_open = False
+    for line in lines:
+        pending.append(line)
+        is_open ^= line.count('"') % 2 == 1
+        if not is_open:
+            yield "\n".join(pending)
+        elif len(pending) < _MOST_OF_A_CELL:
+            continue
+        else:
+            yield from pending
+        pending, is_open = [], False
+    yield from pending
+
+
+def _cells(record: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(record), delimiter=delimiter), [record])
+    except csv.Error:
+        # A cell of more than 128 KiB.
+        return [record]
 
 
 def _states(rows: t.Sequence[tuple[str, ...]]) -> frozenset[int]:
@@ -159,11 +187,11 @@ def _blocks(text: str) -> t.Iterator[Line]:
     """Records that have a line for each field and an empty line between them."""
     blocks = [_full(block) for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n"))]
     blocks = [block for block in blocks if block]
-    fields = sum(bool(_FIELD.match(line)) for block in blocks for line in block)
+    fields = sum(bool(_FIELD.match(line.strip())) for block in blocks for line in block)
     if len(blocks) < 2 or fields * 10 < 8 * sum(map(len, blocks)):
         return
     for block in blocks:
-        matches = [_FIELD.match(line) for line in block]
+        matches = [_FIELD.match(line.strip()) for line in block]
         cells = tuple((match[1] or match[2] or "").strip() for match in matches if match)
         if any(cells):
             yield Line(cells, "; ".join(line.strip() for line in block))
@@ -173,7 +201,7 @@ def _columns(lines: list[str]) -> t.Iterator[Line]:
     """Lines with columns that blanks part, and plain lists."""
     for number, line in enumerate(lines):
         below = lines[number + 1] if number + 1 < len(lines) else ""
-        if _RULE.match(line) or _RULE.match(below) or _is_prose(line):
+        if _is_ruled(line) or _is_ruled(below) or _is_prose(line):
             continue
         cells = tuple(_COLUMNS.split(line.strip()))
         if _is_heading(cells) or (number == 0 and _heads_numbers(line, lines[1:])):
@@ -206,7 +234,7 @@ def _registry(text: str) -> t.Iterator[Line]:
             if alone:
                 yield Line((key,), key)
             key, alone = line.strip().strip("[]"), True
-        elif not _RULE.match(line):
+        elif not _is_ruled(line):
             value = line.strip()
             # The unnamed value's name is in the language.
             cells = tuple(re.sub(r"^\([^()]+\)$", "()", cell) for cell in re.split(r"\s{2,}|\t+", value))
@@ -225,11 +253,11 @@ def _listing(text: str) -> t.Iterator[Line]:
         cells = tuple(_COLUMNS.split(line.strip()))
         name = re.sub(r"^[\d.,\u00a0\u202f]+ ", "", cells[-1])
         if name not in (".", ".."):
-            yield Line((name,), line.strip())
+            yield Line((name[:_LONGEST_NAME],), line.strip())
 
 
 def _undated(lines: list[str]) -> list[str]:
-    return [line for line in lines if not (_RULE.match(line) or _is_prose(line) or _FOLDER.match(line))]
+    return [line for line in lines if not (_is_ruled(line) or _is_prose(line) or _FOLDER.match(line))]
 
 
 _ENDPOINT = re.compile(
@@ -246,7 +274,7 @@ def _connections(text: str) -> t.Iterator[Line]:
     """Who is talked to, by address; and which ports are listened at. What talks to itself is left out."""
     for line in _full(text):
         words = re.split(r"[\s\",;|]+", line.strip())
-        ends = [match for match in map(_ENDPOINT.match, words) if match]
+        ends = [match for match in map(_ENDPOINT.match, filter(_is_short, words)) if match]
         if not ends:
             continue
         far = ends[1] if len(ends) > 1 else ends[0]
@@ -258,6 +286,10 @@ def _connections(text: str) -> t.Iterator[Line]:
                 yield Line((f"listens: {protocol} {port}",), line.strip())
         elif not _is_loopback(address):
             yield Line((address,), line.strip())
+
+
+def _is_short(word: str) -> bool:
+    return len(word) <= _LONGEST_NAME
 
 
 def _address(match: re.Match[str]) -> str:
@@ -277,7 +309,7 @@ def _dns(text: str) -> t.Iterator[Line]:
     for number, line in enumerate(lines):
         below = lines[number + 1] if number + 1 < len(lines) else ""
         names = _DOMAIN.findall(line)
-        if not names and _RULE.match(below) and len(line.split()) == 1:
+        if not names and _is_ruled(below) and len(line.split()) == 1:
             names = [line.strip()]
         for name in names:
             yield Line((name.lower(),), line.strip())
@@ -295,14 +327,16 @@ def _arp(text: str) -> t.Iterator[Line]:
             yield Line((address[0], mac[0].lower().replace(":", "-")), line.strip())
 
 
-_PREFETCH = re.compile(r"[^\\/:*?\"<>|\r\n]{1,260}-[0-9a-f]{8}\.pf\b", re.IGNORECASE)
+_HASH = re.compile(r"-[0-9a-f]{8}\.pf\b", re.IGNORECASE)
+_NO_NAME = re.compile(r"[\\/:*?\"<>|]")
 
 
 def _prefetch(text: str) -> t.Iterator[Line]:
     for line in _full(text):
-        for match in _PREFETCH.finditer(line):
-            name = re.sub(r"^[\d.,\u00a0\u202f]+ ", "", _COLUMNS.split(match[0].strip())[-1])
-            yield Line((name,), line.strip())
+        for match in _HASH.finditer(line):
+            before = _NO_NAME.split(line[max(0, match.start() - _LONGEST_NAME) : match.start()])[-1]
+            name = re.sub(r"^[\d.,\u00a0\u202f]+ ", "", _COLUMNS.split(before.strip())[-1])
+            yield Line((name + match[0],), line.strip())
 
 
 _READERS: dict[Form, t.Callable[[str], t.Iterator[Line]]] = {

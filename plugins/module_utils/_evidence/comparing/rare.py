@@ -154,7 +154,7 @@ class Fleet:
 def _item(item: Item, of: int) -> Row:
     return {
         "artefact": item.artefact,
-        "value": item.value,
+        "value": item.shown,
         "machines": [],
         "of": of,
         "collector": is_collectors(item.text),

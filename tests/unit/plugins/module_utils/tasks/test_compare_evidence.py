@@ -192,6 +192,16 @@ def test_one_process_and_several_say_the_same(evidence: Evidence, monkeypatch: p
     assert found[0] == found[1]
 
 
+def test_what_is_shown_is_cut_and_what_is_compared_is_not(evidence: Evidence) -> None:
+    common = f"chrome.exe --flags={'x' * 5000}"
+    for number in range(3):
+        evidence.add(
+            f"pc{number}", {PROCESSES: table(f'"chrome.exe","{common}{" --evil" if number == 1 else ""}"', '"a","b"')}
+        )
+    (row,) = compare(evidence)["items"]
+    assert names(row) == ["pc1"] and len(row["value"]) == 1024
+
+
 def test_own_masks(evidence: Evidence) -> None:
     for number in range(3):
         evidence.add(f"pc{number}", {SERVICES: table('"A","b"', f'"Agent-X{number}Y","b"')})

@@ -2,10 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing.artefacts import Form, artefact_of
 from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing.lines import lines_of, text_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing.masks import (
+    Masker,
+    Wanted,
+    without_edges,
+)
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds
 
 
@@ -26,6 +35,15 @@ def cells(form: Form, text: str) -> list[tuple[str, ...]]:
 )
 def test_a_table_has_no_heading_whatever_its_language(text: str) -> None:
     assert cells(Form.RECORDS, text) == [("Sense", "Läuft")]
+
+
+def test_a_cell_goes_over_lines_and_an_open_quote_swallows_none() -> None:
+    assert cells(Form.RECORDS, '"Name","What"\n"a","one\ntwo"\n"b","x"\n') == [("a", "one two"), ("b", "x")]
+    rows = "".join(f'"row{number}","x"\n' for number in range(40))
+    found = cells(Form.RECORDS, f'"Name","What"\n"evil","y""\n{rows}')
+    assert {f"row{number}" for number in range(40)} <= {cell for row in found for cell in row}
+    long = "z" * 200_000
+    assert [row[0][:2] for row in cells(Form.RECORDS, f'"Name","What"\n"a","{long}"\n"b","x"\n')] == ['"a', "b"]
 
 
 def test_a_table_without_a_heading_keeps_its_first_line() -> None:
@@ -141,3 +159,44 @@ def test_texts_are_read_in_their_encodings(codec: str) -> None:
 def test_what_an_entry_is(name: str, artefact: str | None) -> None:
     found = artefact_of(name, kinds.kind_of(name))
     assert (found and found.name) == artefact
+
+
+@pytest.mark.parametrize("form", list(Form))
+@given(text=st.text(alphabet=st.sampled_from('aB1 .,;:"\\/-=_|\t\n\r\0*<>[]{}\u00e4\u202eK'), max_size=300))
+def test_no_text_breaks_the_reading(form: Form, text: str) -> None:
+    for line in lines_of(form, text).lines:
+        assert line.cells and all(isinstance(cell, str) for cell in line.cells)
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize(
+    "bad",
+    [
+        " x",
+        "-",
+        "- ",
+        "a:",
+        "1.",
+        "1,",
+        "a.",
+        '"',
+        '","',
+        "\\",
+        "..",
+        "(",
+        "a b",
+        ":.",
+        "0-",
+        "S-1-5-21-",
+        "f",
+        "<number> ",
+    ],
+)
+def test_no_line_takes_long(form: Form, bad: str) -> None:
+    line = bad * (30_000 // len(bad))
+    masker = Masker(Wanted(), ["pc1"], ["jdoe"])
+    began = time.process_time()
+    for found in lines_of(form, f"{line}\n{line}!\n").lines:
+        for cell in found.cells:
+            without_edges(masker("processes" if form is not Form.LISTING else "temp_directories", cell))
+    assert time.process_time() - began < 2

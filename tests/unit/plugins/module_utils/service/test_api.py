@@ -135,6 +135,13 @@ def test_a_list_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(session.asked) == 7 and caught.value.code == "ListEndless"
 
 
+def test_a_list_without_end_costs_two_minutes_of_the_budget_at_the_most() -> None:
+    api, session = scripted(*({"value": rows(number), "@odata.nextLink": "x"} for number in range(300)))
+    with pytest.raises(ServiceError):
+        api.machines()
+    assert len(session.asked) <= 2 * 100
+
+
 @pytest.mark.parametrize("ask", [Api.machines, Api.actions, Api.every_machine])
 def test_a_list_whose_pages_are_shorter_than_asked_for(
     ask: Callable[..., Any], simulate: Simulate, connect: Connect, secrets: Secrets

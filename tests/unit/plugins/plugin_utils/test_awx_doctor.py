@@ -129,7 +129,7 @@ def test_a_project_that_was_not_synced_is_told(status: str) -> None:
 def test_a_project_without_the_playbooks_is_told() -> None:
     rows = {"projects": [{"id": 7, "name": wanted()["project_name"], "status": "successful"}]}
     (told,) = project_told(FakeAwx(**rows, projects__7__playbooks=[["collect.yml", "fetch.yml"]]), wanted())
-    assert "has no verify.yml, ended.yml" in told
+    assert "has no verify.yml, search.yml, ended.yml" in told
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import io
 import json
 import os
+import re
 import resource
 import stat
 import typing as t
@@ -24,6 +27,10 @@ from ansible_collections.secops.defender.plugins.module_utils._words.clock impor
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence_world import NETWORK, WHOLE, Evidence
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, ask
 from simulator import artefacts
+
+REAL_LOG = Path(__file__).parents[1] / "evidence" / "reading" / "files" / "security.evtx"
+# What stands in event logs as numbers, GUIDs, SIDs, times: it is not searched.
+_BINARY = re.compile(r"(0x)?[0-9a-fA-F-]+|S-1-[\d-]+|[0-9T:. Z-]+|true|false")
 
 
 @pytest.fixture
@@ -313,6 +320,33 @@ def test_5000_indicators(evidence: Evidence) -> None:
     evidence.add("pc1", HIT)
     result = search(evidence, [f"10.{number // 250}.{number % 250}.1" for number in range(5000)] + ["203.0.113.7"])
     assert [row["value"] for row in result["indicators"] if row["devices"]] == ["203.0.113.7"]
+
+
+def test_a_real_event_log_against_another_reader(evidence: Evidence) -> None:
+    """Every text of a real Security log (evtx's own samples) is found, in the record and at the time that evtx says."""
+    evtx = pytest.importorskip("evtx")
+    log = REAL_LOG.read_bytes()
+    evidence.add("pc1", {**WHOLE, "Security Event Log/Security.evtx": log})
+    records = {}
+    for each in evtx.PyEvtxParser(io.BytesIO(log)).records():
+        moment, _dot, fraction = each["timestamp"].removesuffix(" UTC").rstrip("Z").partition(".")
+        values = re.findall(r"<Data Name=[^>]*>([^<]+)</Data>", each["data"])
+        texts = {html.unescape(value) for value in values if not _BINARY.fullmatch(value)}
+        records[each["event_record_id"]] = (f"{moment.replace(' ', 'T')}.{fraction[:6].ljust(6, '0')}Z", texts)
+    wanted = {text.strip() for _moment, texts in records.values() for text in texts if len(text.strip()) > 3}
+    assert len(records) == 4 and len(wanted) > 10
+    found: dict[str, set[tuple[int, str]]] = {}
+    result = search(evidence, [{"value": each, "type": "text"} for each in wanted], max_hits=1000)
+    for hit in result["hits"]:
+        if hit["record"] is not None:
+            found.setdefault(hit["indicator"], set()).add((hit["record"], hit["time"]))
+    for text in wanted:
+        expected = {
+            (number, moment)
+            for number, (moment, texts) in records.items()
+            if any(text.lower() in each.lower() for each in texts)
+        }
+        assert expected and expected <= found.get(text, set()), text
 
 
 def test_exports(evidence: Evidence) -> None:

@@ -252,7 +252,7 @@ def project_told(ask: Ask, wanted: Wanted) -> list[str]:
             "Mend that and run again: the project is synced anew."
         ]
     (there,) = ask(f"projects/{project['id']}/playbooks/", {}) or ([],)
-    names = [wanted[f"{kind}_playbook"] for kind in ("collect", "fetch", "verify", "ended")]
+    names = [wanted[f"{kind}_playbook"] for kind in ("collect", "fetch", "verify", "search", "ended")]
     missing = [name for name in dict.fromkeys(names) if name not in there]
     if missing:
         return [

@@ -561,6 +561,30 @@ def test_evidence_is_verified_without_a_credential(jobs: Jobs, inventory: dict[s
     assert job.artifacts["defender_verified"] is False and package.name in job.artifacts["defender_sentence"]
 
 
+def test_evidence_is_searched_for_what_people_paste(jobs: Jobs, inventory: dict[str, t.Any], by_secret: t.Any) -> None:
+    answers = {"defender_incident": "4741", "defender_devices": "ws01.contoso.com ws02.contoso.com"}
+    assert jobs.run("Defender: Collect", answers, by_secret, inventory=inventory).status == "successful"
+
+    def search(pasted: str, **more: str) -> Job:
+        asked = {"defender_incident": "4741", "defender_indicators": pasted, **more}
+        return jobs.run("Defender: Search evidence", asked, lambda folder: {}, inventory=inventory)
+
+    # As it comes out of a mail: lines, commas, defanged. The address stands in every package of the simulated tenant.
+    job = search("52[.]109[.]8[.]21, 203[.]0[.]113[.]7\r\nhxxps://bad[.]example/stage2\n\n evil[dot]example; \n")
+    assert job.status == "successful", job.stdout
+    assert job.artifacts["defender_found"] and job.artifacts["defender_figures"]["indicators"] == 4
+    assert sorted(job.artifacts["defender_devices_found"]) == ["ws01.contoso.com", "ws02.contoso.com"]
+    assert "52.109.8.21 on 2 of 2 devices" in job.said() and job.artifacts["defender_sentence"] in job.said()
+    page = Path(job.artifacts["defender_report"]["html"])
+    assert page.parent.parent == jobs.evidence and "Found on 2 of 2 devices" in page.read_text(encoding="utf-8")
+    assert "Search of evidence: found" in job.artifacts["defender_summary_text"]
+    job = search("203.0.113.7\nrun.sh")
+    assert job.status == "failed" and "run.sh" in job.artifacts["defender_sentence"]
+    assert not job.artifacts["defender_found"]
+    job = search("203.0.113.7\nrun.sh", defender_skip_refused="yes")
+    assert job.status == "successful" and "203.0.113.7 on 0 of 2 devices" in job.said(), job.stdout
+
+
 def test_results_are_small_enough_for_a_large_fleet(
     first: tuple[SetUp, Ran], awx: Awx, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -24,6 +24,7 @@ TEMPLATES = {
     "Defender: Collect from many (by approval only)": ("collect.yml", True),
     "Defender: Fetch": ("fetch.yml", True),
     "Defender: Verify evidence": ("verify.yml", False),
+    "Defender: Search evidence": ("search.yml", False),
     "Defender: Not collected (by the workflow only)": ("ended.yml", False),
 }
 
@@ -281,7 +282,7 @@ def assert_first_package(jobs: Jobs) -> None:
 def assert_rights(awx: Awx) -> None:
     jobs, flows = "job_templates", "workflow_job_templates"
     large, ended = "Defender: Collect from many (by approval only)", "Defender: Not collected (by the workflow only)"
-    ordinary = ["Defender: Collect", "Defender: Fetch", "Defender: Verify evidence"]
+    ordinary = ["Defender: Collect", "Defender: Fetch", "Defender: Verify evidence", "Defender: Search evidence"]
     workflow = "Defender: Collect from many, with approval"
     assert all(awx.may("SOC", "execute_role", jobs, name) for name in ordinary)
     assert awx.may("SOC", "execute_role", flows, workflow)

@@ -100,22 +100,25 @@ class Gate:
                 message = f"{self.folder / newest['path']} is verified."
                 return Evidence(True, message, newest["path"], newest["collected"])
             why = f"the newest verified package is from {newest['collected']}, {duration(age)} old"
-            return self._without(machine, "EvidenceTooOld", why, verdict, good, now)
+            return self._without(machine, why, verdict, good, now, code="EvidenceTooOld")
         if mine:
             what = _broken(verdict) or _wrong_with(mine[0]["path"], verdict)
             return self._without(
-                machine, "EvidenceNotVerified", f"its package is not verified ({what})", verdict, [], now
+                machine, f"its package is not verified ({what})", verdict, [], now, code="EvidenceNotVerified"
             )
-        return self._without(machine, "EvidenceMissing", _no_package(_requests(machine, verdict)), verdict, [], now)
+        return self._without(
+            machine, _no_package(_requests(machine, verdict)), verdict, [], now, code="EvidenceMissing"
+        )
 
     def _without(
         self,
         machine: Machine,
-        code: str,
         why: str,
         verdict: Verdict,
         good: t.Sequence[t.Mapping[str, t.Any]],
         now: float,
+        *,
+        code: str,
     ) -> Evidence:
         """No evidence that will do: whether isolating has waited long enough for it."""
         begun = _begun(_requests(machine, verdict), {package["action_id"] for package in good})

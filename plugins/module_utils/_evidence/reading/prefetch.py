@@ -21,7 +21,7 @@ _HEADER = 8
 _TIMES_AT = 128
 _NUMBER_OF_TIMES = {23: 1, 26: 8, 30: 8, 31: 8}
 # As much of the compressed file as is unpacked. Each block of 64 KiB costs at least 260 bytes, so a hostile file cannot grow.
-_REACH, _STEP, _TRIES = 4096, 512, 4
+_REACH, _STEP, _TRIES = 2048, 512, 3
 # As much of a file as L(run_times) looks at.
 SAMPLE = _HEADER + _REACH + _STEP * _TRIES
 

@@ -41,9 +41,9 @@ def test_a_damaged_file_has_no_times_or_some_and_never_raises(junk: bytes, at: i
 def test_a_hostile_file_costs_little() -> None:
     # The longest matches that there are, one a block: the code 0 is symbol 271, which a length of 65,535 follows.
     block = bytes(135) + b"\x10" + bytes(119) + b"\x01" + bytes(4) + b"\xff\xff\xff"
-    begun = time.monotonic()
+    begun = time.process_time()
     assert prefetch.run_times(prefetch.MAGIC + bytes(4) + block * 20_000) == ()
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 def test_without_the_package_there_are_no_times(monkeypatch: pytest.MonkeyPatch) -> None:

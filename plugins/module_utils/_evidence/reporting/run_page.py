@@ -289,7 +289,7 @@ def _all_times(devices: t.Sequence[_Facts]) -> str:
     if stored:
         words.append(f"half of the packages stored by {moment(stored[(len(stored) - 1) // 2])}")
         words.append(f"the last one {moment(stored[-1])}")
-    key = '<b>waiting for the device</b> <b class="get">link and download</b> <b class="lost">failed</b>'
+    key = '<span class="key">waiting for the device</span> <span class="key get">link and download</span> <span class="key lost">failed</span>'
     return (
         f"<figure><figcaption>{', '.join(words)}. One line a device, by the first request; {key}</figcaption>"
         f"{drawing(lines, 'When each device was asked, was ready and had its package stored')}</figure>"

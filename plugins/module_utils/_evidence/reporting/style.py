@@ -79,10 +79,10 @@ tbody th { font-weight: 600; }
 .warn { color: var(--bad); font-weight: 600; }
 figure { margin: 0 0 1rem; }
 figcaption { color: var(--quiet); margin-bottom: 0.6rem; }
-figcaption b { font-weight: 400; white-space: nowrap; }
-figcaption b::before { content: ""; display: inline-block; width: 0.9em; height: 0.7em; margin-right: 0.4em; background: var(--wait); }
-figcaption .get::before { background: var(--get); }
-figcaption .lost::before { background: var(--lost); }
+.key { white-space: nowrap; }
+.key::before { content: ""; display: inline-block; width: 0.9em; height: 0.7em; margin-right: 0.4em; background: var(--wait); }
+.key.get::before { background: var(--get); }
+.key.lost::before { background: var(--lost); }
 .chart { display: block; overflow: visible; }
 .chart text { fill: var(--quiet); font-size: 11px; text-anchor: middle; font-variant-numeric: tabular-nums; }
 .chart .name { fill: var(--ink); text-anchor: start; }

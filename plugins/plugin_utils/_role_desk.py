@@ -30,8 +30,9 @@ class Desk:
 
     def __init__(self, root: str, entry: str) -> None:
         self._folder = Path(root) / "secops.defender" / _name(entry)
-        for name in ("hosts", "fleets", "led", "answers"):
-            (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self._folder / "answers").is_dir():
+            for name in ("hosts", "fleets", "led", "answers"):
+                (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def ask(self, request: Request) -> None:
         """A host's request, instead of all that it asked for or was answered before."""

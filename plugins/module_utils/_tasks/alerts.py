@@ -45,6 +45,8 @@ _REMIND = 900.0
 # A sign-in that is refused is tried again less and less often, down to once in so many seconds: the same wrong password every
 # minute would lock a user out.
 _SELDOM = 900.0
+# ansible-doc knows no event sources.
+_MANUAL = "Its guide, docs/alerts.md, lists its own options, and ansible-doc secops.defender.defender_machine_info those of the connection."
 # What ansible-rulebook adds to a source's arguments if its rulebook asks for feedback, which this source has no use for.
 _FEEDBACK = "eda_feedback_queue"
 
@@ -237,7 +239,7 @@ def open_source(
     secrets = Secrets()
     given = {name: value for name, value in args.items() if name != _FEEDBACK}
     secrets.add(*secrets_in(given, described))
-    taken = read(given, described, environ, called=NAME)
+    taken = read(given, described, environ, called=NAME, manual=_MANUAL)
     secrets.add(*secrets_in(taken.values, described))
     teller = reporter(secrets)
     for sentence in unknown_variables(environ, described):

@@ -114,15 +114,22 @@ class Given:
 
 
 def read(
-    args: t.Mapping[str, t.Any], spec: Spec, environ: t.Mapping[str, str], *, called: str, base: str | None = None
+    args: t.Mapping[str, t.Any],
+    spec: Spec,
+    environ: t.Mapping[str, str],
+    *,
+    called: str,
+    base: str | None = None,
+    manual: str = "ansible-doc {called} lists all options.",
 ) -> Given:
     """The options that a task's arguments and the environment give, in that order; then the spec's defaults.
 
     An argument that is blank or null counts as unset, except where it selects (L(SELECTORS)). called: the module's name, for
-    messages. base: the folder of relative paths. Raises OptionsError, which shows no secret.
+    messages. base: the folder of relative paths. manual: where a reader finds the options. Raises OptionsError, which shows no
+    secret.
     """
     values, origins, blank = {}, {}, set()
-    for name, value in _by_option(args, spec, called).items():
+    for name, value in _by_option(args, spec, called, manual.format(called=called)).items():
         option = spec[name]
         if _is_blank(value):
             if name not in SELECTORS:
@@ -231,15 +238,13 @@ def shown(value: object) -> str:
         return "what it was given"
 
 
-def _by_option(args: t.Mapping[str, t.Any], spec: Spec, called: str) -> dict[str, t.Any]:
+def _by_option(args: t.Mapping[str, t.Any], spec: Spec, called: str, manual: str) -> dict[str, t.Any]:
     """The arguments by their options' names. Raises OptionsError for unknown ones and for two names of one option."""
     names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
     unknown = [str(name) for name in args if name not in names]
     if unknown:
         hints = "".join(near(name, names) for name in unknown)
-        all_options = (
-            f"Known are {', '.join(spec)}." if len(spec) < _MANY else f"ansible-doc {called} lists all options."
-        )
+        all_options = f"Known are {', '.join(spec)}." if len(spec) < _MANY else manual
         raise OptionsError(
             f"{called} has no option {', '.join(unknown)}.",
             advice=f"{hints}{all_options} Nothing was started.",

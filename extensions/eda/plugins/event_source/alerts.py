@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -130,22 +131,31 @@ EXAMPLES = r"""
 def _find_collections() -> None:
     """Let Python find this collection's files, which ansible-rulebook does not.
 
-    It runs a source as a file of its own. The collection that the file belongs to comes before all others of that name.
+    It runs a source as a file of its own. The collection of that file comes
+    before all others of the same name.
     """
     if AnsibleCollectionConfig.collection_finder is None:
-        below = Path(os.path.abspath(__file__)).parents
-        init_plugin_loader([str(folder.parent) for folder in below if folder.name == "ansible_collections"])
+        above = Path(__file__).absolute().parents
+        init_plugin_loader([str(folder.parent) for folder in above if folder.name == "ansible_collections"])
 
 
 async def main(queue: asyncio.Queue[dict[str, Any]], args: dict[str, Any]) -> None:
-    """Put each alert into the queue, for as long as the source is not cancelled.
+    """Put each alert into the queue, for as long as nobody cancels the source.
 
-    The calls are made in a thread: they wait for the network and the budget, and other sources go on meanwhile.
+    The calls are made in a thread: they wait for the network and the budget,
+    and other sources go on meanwhile.
+
+    Parameters
+    ----------
+    queue : asyncio.Queue
+        Takes the events.
+    args : dict
+        The options that the rulebook gives.
+
     """
     _find_collections()
-    from ansible_collections.secops.defender.plugins.module_utils._tasks.alerts import open_source
-
-    source = open_source(args, os.environ)
+    alerts = import_module("ansible_collections.secops.defender.plugins.module_utils._tasks.alerts")
+    source = alerts.open_source(args, os.environ)
     try:
         while True:
             events, pause = await asyncio.to_thread(source.turn)
@@ -154,14 +164,3 @@ async def main(queue: asyncio.Queue[dict[str, Any]], args: dict[str, Any]) -> No
             await asyncio.sleep(pause)
     finally:
         source.stop()
-
-
-if __name__ == "__main__":
-
-    class _Printed(asyncio.Queue[dict[str, Any]]):
-        """A queue that shows what is put into it: python alerts.py, with credentials in the environment."""
-
-        async def put(self, item: dict[str, Any]) -> None:
-            print(item)
-
-    asyncio.run(main(_Printed(), {}))

@@ -28,6 +28,7 @@ DOCS := $(VENVS)/docs
 IMPORTER := $(VENVS)/galaxy-importer
 RUNTIME := $(VENVS)/runtime
 AWX := $(VENVS)/awx
+EDA := $(VENVS)/eda
 CORE_VENV := $(VENVS)/core-$(CORE)
 
 # ansible-test accepts a collection only at …/ansible_collections/<namespace>/<name>, so the checks work on a copy.
@@ -37,7 +38,7 @@ SECOND_TREE := $(CACHE)/second/collections/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
-STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity demo units integration faults-short awx
+STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity demo units integration faults-short awx eda
 
 .PHONY: help
 help: ### show this list
@@ -128,6 +129,10 @@ galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub chec
 demo: $(RUNTIME)/.ready tree ### see the collection at work against a simulated service
 	@$(WITH_RUNTIME) tests/demo/run $(CACHE)/demo
 
+.PHONY: demo-alert
+demo-alert: $(EDA)/.ready tree ### see an alert become a verified package, with the real ansible-rulebook
+	@$(WITH_EDA) tests/demo/alert $(CACHE)/demo-alert
+
 .PHONY: faults
 faults: $(RUNTIME)/.ready tree ## the whole fault campaign: kill and break collections, count what was lost
 	@$(WITH_PYTHON) tests/faults/run --full
@@ -156,6 +161,15 @@ awx: $(AWX)/.ready tree ## what AWX is set up with, and jobs as AWX runs them
 	  ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS):$(CACHE)/awx-collection \
 	  $(AWX)/bin/python -m pytest -q -p no:cacheprovider --durations=5 $(ARGS)
 
+.PHONY: eda
+eda: $(EDA)/.ready tree ## event source, rulebook and playbook with the real ansible-rulebook, a kill test among them
+	$(WITH_EDA) tests/eda/lint
+	cd tests/eda && $(WITH_EDA) python -m pytest -q -p host -p no:cacheprovider -n 3 --durations=5 -rP $(ARGS)
+
+.PHONY: eda-kills
+eda-kills: ## the kill test with 20 moments
+	@EDA_KILLS=20 $(MAKE) eda ARGS="-k kill"
+
 .PHONY: changelog
 changelog: $(TOOLS)/.ready ## release: turn the fragments into changelogs/changelog.yaml and CHANGELOG.md
 	PATH="$(TOOLS)/bin:$$PATH" antsibull-changelog release
@@ -166,6 +180,9 @@ WITH_RUNTIME := env PATH="$(RUNTIME)/bin:$(PATH)" ANSIBLE_COLLECTIONS_PATH=$(COL
 
 # For programs that import the collection's Python code themselves.
 WITH_PYTHON := $(WITH_RUNTIME) PYTHONPATH=$(COLLECTIONS):$(CURDIR)/tests
+
+WITH_EDA = env PATH="$(EDA)/bin:$(PATH)" JAVA_HOME="$$($(CURDIR)/tests/eda/java $(EDA))" PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/tests/eda \
+  PYTHONDONTWRITEBYTECODE=1 ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS)
 
 .PHONY: tree
 tree:
@@ -186,6 +203,10 @@ $(RUNTIME)/.ready: meta/ee-requirements.txt tests/integration/requirements.txt
 
 $(AWX)/.ready: tests/awx/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt
 	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
+
+# Not the newest Python: the rule engine's packages come later than the language.
+$(EDA)/.ready: tests/eda/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt
+	tests/tools/make-venv $(@D) 2.20 $(addprefix -r ,$^)
 
 # ansible-test runs shellcheck only if it finds one.
 $(VENVS)/core-newest/.ready:

@@ -56,7 +56,7 @@ class Tenant:
         if minute is not None:
             settings.update(minute=minute, hour=60 * minute, link_lifetime=minute)
         settings.update(more)
-        neighbours = [
+        neighbours: list[dict[str, t.Any]] = [
             {
                 "settings": {
                     **settings,

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device
-from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import Deed, Hand, Killed, Run, World
+from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import Deed, Hand, Killed, Run, World, WorldApi
 
 # Failures that end a request; after any other one the next run takes it up.
 _ENDED = {"Failed", "TimeOut", "Cancelled", "ResourceNotFound"}
@@ -73,7 +73,7 @@ class Asked:
     def since(self) -> float | None:
         """When it was begun: asked for, or an action followed. None: not yet."""
         assert self.ran.run
-        return self.device.sent - self.ran.run.fleet.api.world.base if self.device.sent else self.known
+        return self.device.sent - cast(WorldApi, self.ran.run.fleet.api).world.base if self.device.sent else self.known
 
     @property
     def root(self) -> Asked:

@@ -97,6 +97,7 @@ class History:
         at = self.world.clock.now
         look_for_packages(begun.fleet.api, begun.devices, begun.observer, max_age, newest_only)
         self.world.restart()
+        device = begun.devices[0]
         listed = self.contract.listed(device.machine.id, at)
         young = [
             deed

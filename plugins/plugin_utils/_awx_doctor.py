@@ -26,6 +26,8 @@ from ansible_collections.secops.defender.plugins.plugin_utils._role_variables im
 
 ROLE = "secops.defender.awx_setup"
 OWN = "awx_setup_"
+# The job templates, by the variables of their names.
+_TEMPLATES = ("collect", "collect_large", "fetch", "verify", "ended", "isolate", "release")
 AZURE = "Microsoft Azure Resource Manager"
 Row = dict[str, t.Any]
 
@@ -223,10 +225,14 @@ class Doctor:
         rows["execution_environment"] = self._one(
             "execution_environments", name=self._wanted["execution_environment_name"]
         )
-        templates = [self._wanted[f"{kind}_name"] for kind in ("collect", "collect_large", "fetch", "verify", "ended")]
+        templates = [self._wanted[f"{kind}_name"] for kind in _TEMPLATES]
         there = self._found.there
         there.update({kind: row is not None for kind, row in rows.items()})
         there["templates"] = bool(number) and all(self._one("job_templates", name=name) for name in templates)
+        there["containing"] = bool(number) and all(
+            self._one("workflow_job_templates", name=self._wanted[f"{kind}_workflow_name"], organization=number)
+            for kind in ("isolate", "release")
+        )
         workflow, project = rows["workflow"], rows["project"]
         nodes = self._ask("workflow_job_template_nodes/", {"workflow_job_template": workflow["id"]}) if workflow else []
         there["nodes"] = {"plan", "approve", "not_approved", "collect", "failed", "verify"} <= {
@@ -252,7 +258,7 @@ def project_told(ask: Ask, wanted: Wanted) -> list[str]:
             "Mend that and run again: the project is synced anew."
         ]
     (there,) = ask(f"projects/{project['id']}/playbooks/", {}) or ([],)
-    names = [wanted[f"{kind}_playbook"] for kind in ("collect", "fetch", "verify", "search", "ended")]
+    names = [wanted[f"{kind}_playbook"] for kind in ("collect", "fetch", "verify", "search", "ended", "contain")]
     missing = [name for name in dict.fromkeys(names) if name not in there]
     if missing:
         return [

@@ -615,3 +615,35 @@ def test_results_are_small_enough_for_a_large_fleet(
             assert set(job.host_summaries().values()) <= {"changed", "ok"}
         assert len(list((jobs.evidence / "4716").glob("*/*.zip"))) == 250
         assert len(list((jobs.evidence / "4717").glob("*/*.zip"))) == 250
+
+
+def test_isolating_waits_for_approval_and_so_does_releasing(
+    jobs: Jobs, awx: Awx, simulator: Simulator, by_secret: t.Any
+) -> None:
+    warden = simulator.app("secops-containment")
+    nothing = {"_meta": {"hostvars": {}}, "all": {"children": ["ungrouped"]}}
+
+    def environment(folder: Path) -> dict[str, str]:
+        # The credential of an app that may isolate; where the simulated tenant is, no injector says.
+        where = {"API_URL": simulator.api_url, "LOGIN_URL": simulator.login_url, "AUDIENCE": simulator.audience}
+        who = {"CLIENT_ID": warden.client_id, "CLIENT_SECRET": warden.secret, "CA_PATH": str(simulator.ca_path)}
+        return {**by_secret(folder), **{f"DEFENDER_{name}": value for name, value in {**where, **who}.items()}}
+
+    def run(what: str, approved: bool, **more: str) -> workflow.Flow:
+        answers = {"defender_incident": "4740", "defender_devices": "ws06.contoso.com\nws01", **more}
+        start = start_of(jobs, environment, nothing, None, approved)
+        return workflow.run(awx, f"Defender: {what}, with approval", answers, start)
+
+    def sent() -> list[str]:
+        return [action["type"] for action in simulator.actions if action["type"] in ("Isolate", "Unisolate")]
+
+    denied = run("Isolate", approved=False, defender_require_evidence="no")
+    assert denied.status == "failed" and set(denied.nodes) == {"plan_isolated", "approve_isolated"}
+    assert "2 would be isolated" in denied.nodes["plan_isolated"].artifacts["defender_sentence"]
+    gated = run("Isolate", approved=True, defender_require_evidence="yes")
+    assert gated.status == "failed" and sent() == []
+    assert "/4740 is no folder" in gated.nodes["isolated"].artifacts["defender_sentence"]
+    isolated = run("Isolate", approved=True, defender_require_evidence="no")
+    assert isolated.status == "successful" and sent() == ["Isolate"] * 2
+    assert set(isolated.nodes["isolated"].artifacts["defender_isolation"].values()) == {"isolated"}
+    assert run("Release", approved=True).status == "successful" and sent() == ["Isolate"] * 2 + ["Unisolate"] * 2

@@ -26,7 +26,15 @@ TEMPLATES = {
     "Defender: Verify evidence": ("verify.yml", False),
     "Defender: Search evidence": ("search.yml", False),
     "Defender: Not collected (by the workflow only)": ("ended.yml", False),
+    "Defender: Isolate (by approval only)": ("contain.yml", False),
+    "Defender: Release (by approval only)": ("contain.yml", False),
 }
+
+WORKFLOWS = (
+    "Defender: Collect from many, with approval",
+    "Defender: Isolate, with approval",
+    "Defender: Release, with approval",
+)
 
 
 def test_everything_is_set_up(first: tuple[SetUp, Ran], awx: Awx) -> None:
@@ -59,7 +67,13 @@ def test_the_workflow_waits_for_approval_before_it_collects(first: tuple[SetUp, 
         ("approve", "failure_nodes", "not_approved"),
         ("collect", "always_nodes", "verify"),
         ("collect", "failure_nodes", "failed"),
+        # Nothing follows a denial or a failure there: AWX itself ends these as failed.
+        ("plan_isolated", "always_nodes", "approve_isolated"),
+        ("approve_isolated", "success_nodes", "isolated"),
+        ("plan_released", "always_nodes", "approve_released"),
+        ("approve_released", "success_nodes", "released"),
     }
+    assert all(nodes[f"plan_{state}"]["job_type"] == "check" for state in ("isolated", "released"))
     assert nodes["plan"]["job_type"] == "check" and nodes["collect"]["job_type"] is None
     approval = awx.rows["workflow_approval_templates"][nodes["approve"]["unified_job_template"]]
     assert approval["timeout"] == 86400 and "plan" in approval["description"]
@@ -118,7 +132,7 @@ def test_definitions_are_what_awx_accepts(first: tuple[SetUp, Ran], awx: Awx) ->
         secret = {name for name, field in fields.items() if field.get("secret")}
         assert secret == {"client_secret"} or secret == {"certificate", "certificate_password"}
         assert "extra_vars" not in kind["injectors"], "plays could see them"
-    assert len(awx.surveys) == 5
+    assert len(awx.surveys) == 8
     for survey in awx.surveys.values():
         rules.check_survey(survey)
         assert all(question["type"] != "password" for question in survey["spec"])
@@ -282,17 +296,18 @@ def assert_first_package(jobs: Jobs) -> None:
 def assert_rights(awx: Awx) -> None:
     jobs, flows = "job_templates", "workflow_job_templates"
     large, ended = "Defender: Collect from many (by approval only)", "Defender: Not collected (by the workflow only)"
+    by_approval = ["Defender: Isolate (by approval only)", "Defender: Release (by approval only)"]
     ordinary = ["Defender: Collect", "Defender: Fetch", "Defender: Verify evidence", "Defender: Search evidence"]
-    workflow = "Defender: Collect from many, with approval"
     assert all(awx.may("SOC", "execute_role", jobs, name) for name in ordinary)
-    assert awx.may("SOC", "execute_role", flows, workflow)
-    assert not awx.may("SOC", "approval_role", flows, workflow)
-    assert awx.may("Incident leads", "approval_role", flows, workflow) and awx.may(
-        "Incident leads", "read_role", flows, workflow
-    )
+    for workflow in WORKFLOWS:
+        assert awx.may("SOC", "execute_role", flows, workflow)
+        assert not awx.may("SOC", "approval_role", flows, workflow)
+        assert awx.may("Incident leads", "approval_role", flows, workflow)
+        assert awx.may("Incident leads", "read_role", flows, workflow)
+        assert not awx.may("Incident leads", "execute_role", flows, workflow)
     # Whoever approves can read the plan: a job is readable through its template alone.
     for team in ("SOC", "Incident leads"):
-        assert all(awx.may(team, "read_role", jobs, name) for name in (large, ended, "Defender: Verify evidence"))
-        assert not any(awx.may(team, "execute_role", jobs, name) for name in (large, ended))
+        hidden = (large, ended, *by_approval)
+        assert all(awx.may(team, "read_role", jobs, name) for name in (*hidden, "Defender: Verify evidence"))
+        assert not any(awx.may(team, "execute_role", jobs, name) for name in hidden)
     assert not any(awx.may("Incident leads", "execute_role", jobs, name) for name in ordinary)
-    assert not awx.may("Incident leads", "execute_role", flows, workflow)

@@ -330,7 +330,7 @@ class _Verification:
 
     def _seal_names(self) -> dict[str, int]:
         """All seals that are here or should be, with the number of the line that each is of; time stamps first."""
-        names = {*self._history.seals, *(name.removesuffix(".part") for name in self._files)}
+        names = {*self._history.seals, *self._files}
         found = {name: int(match[1]) for name in names if (match := events.SEAL_NAME.match(name))}
         return dict(sorted(found.items(), key=lambda each: (each[0].endswith(".sig"), each[1])))
 
@@ -498,7 +498,7 @@ class _Verification:
             )
         elif ordinary and name.endswith(".part") and events.REPORT_NAME.match(name.removesuffix(".part")):
             self._verdict.find(UNFINISHED, name, "The writing of a report was interrupted.")
-        elif ordinary and name.removesuffix(".part") in self._history.seals:
+        elif ordinary and name.endswith(".part") and events.SEAL_NAME.match(name.removesuffix(".part")):
             self._verdict.find(UNFINISHED, name, "The making of a seal was interrupted.")
         elif ordinary:
             self._verdict.find(NOT_RECORDED, name, "The custody log knows nothing of this file.")

@@ -9,9 +9,12 @@ in the log with its own SHA-256, then under its name: C(seals/<seq>.sig) and C(s
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import time
 import typing as t
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -22,6 +25,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.files im
     Dir,
     NotOrdinary,
     hash_of,
+    lock,
     not_ordinary,
     read_all,
 )
@@ -35,6 +39,8 @@ SIGNATURE, TIME_STAMP = "signature", "time_stamp"
 # By the ends of their names.
 KINDS = {"sig": SIGNATURE, "tsr": TIME_STAMP}
 
+# How long another run may be sealing the folder. Seconds.
+_PATIENCE = 120.0
 # No seal is longer. Bytes.
 MAX_SEAL = 1 << 20
 
@@ -105,13 +111,13 @@ class Sealer:
 
     def seal(self) -> None:
         """Raises EvidenceError, MissingLibrary, and what the way to the authority raises."""
-        history = self._custody.refresh()
-        lacking = missing(history, self._signing, self._stamping)
-        line = head = self._custody.newest() if lacking else Line(0, b"")
-        if self._signing and lacking.signature:
-            line = self._sign(head, self._signing)
-        if self._stamping and lacking.stamp:
-            self._stamp(head, line, self._stamping)
+        with _turn(self._custody):
+            lacking = missing(self._custody.refresh(), self._signing, self._stamping)
+            line = head = self._custody.newest() if lacking else Line(0, b"")
+            if self._signing and lacking.signature:
+                line = self._sign(head, self._signing)
+            if self._stamping and lacking.stamp:
+                self._stamp(head, line, self._stamping)
 
     def _sign(self, head: Line, signing: Signing) -> Line:
         signature = signatures.sign(signing.key, head.text)
@@ -173,12 +179,40 @@ class Sealer:
                     asked_by=self._custody.asked_by,
                     **facts,
                 )
-                seals.rename(part, name)
+                # Whoever opens the folder just now may have done so already.
+                if seals.stat(part) or not seals.stat(name):
+                    seals.rename(part, name)
                 seals.sync()
         except OSError as failure:
             raise unwritable(self._custody.path.parent / made.path, failure) from None
         self.made.append(made)
         return told
+
+
+@contextmanager
+def _turn(custody: Custody) -> t.Iterator[None]:
+    """One run at a time seals a folder: two would give two seals one name. Raises EvidenceError."""
+    home, until = _home(custody), time.monotonic() + _PATIENCE
+    while True:
+        try:
+            lock(home.file, fcntl.LOCK_EX | fcntl.LOCK_NB, home.warn)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise EvidenceError(
+                    f"Another run has been sealing {custody.path.parent} for {_PATIENCE:g} seconds.",
+                    advice="Run again: what is unsealed then is sealed.",
+                    code="EvidenceLocked",
+                ) from None
+        except OSError:
+            # A share that locks no folders.
+            break
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock(home.file, fcntl.LOCK_UN, home.warn)
 
 
 def _home(custody: Custody) -> Dir:
@@ -237,12 +271,12 @@ def _check(custody: Custody, seals: Dir) -> None:
 
 def _in_place(custody: Custody, seals: Dir, seal: StoredSeal) -> bool:
     name = PurePosixPath(seal.path).name
-    if seals.stat(name) is None:
-        if _sha256(seals, f"{name}.part") != seal.sha256:
-            return False
+    part = f"{name}.part"
+    if seals.stat(name) is None and _sha256(seals, part) == seal.sha256:
         if custody.read_only:
             return True
-        seals.rename(f"{name}.part", name)
+        with suppress(FileNotFoundError):
+            seals.rename(part, name)
     return _sha256(seals, name) == seal.sha256
 
 

@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.custody 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._service import time_stamps as _time_stamps
 from ansible_collections.secops.defender.plugins.module_utils._tasks.seal_evidence import TASK
+from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence.test_verify import MACHINES, collect
@@ -303,6 +306,32 @@ def test_a_crash_between_log_and_name(folder: Path, signer: Signer) -> None:
     assert not seal(folder, signing_key=signer.key, check_mode=True)["failed"] and not final.exists()
     assert not seal(folder, signing_key=signer.key)["changed"]
     assert final.exists() and not Path(f"{final}.part").exists()
+
+
+def test_a_crash_before_the_log_leaves_nothing_but_a_draft(folder: Path, signer: Signer) -> None:
+    (folder / "seals").mkdir(mode=0o700)
+    (folder / "seals" / "9.sig.part").write_bytes(b"-----BEGIN")
+    findings = ask(VERIFY, {"path": str(folder), "allowed_signers": signer.allowed_signers})["findings"]
+    assert [(each["kind"], each["path"]) for each in findings] == [("unfinished", "seals/9.sig.part")]
+    assert seal(folder, signing_key=signer.key)["changed"]
+
+
+def test_runs_seal_one_folder_one_after_the_other(folder: Path, authority: TimeAuthority) -> None:
+    """Each has something of its own to seal, and all want a stamp at the same moment."""
+    barrier = threading.Barrier(4)
+
+    def one(number: int) -> Result:
+        barrier.wait(30)
+        return seal(folder, tsa_url=authority.url(), note={"to": f"counsel {number}"})
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(one, range(4)))
+    assert not [result["msg"] for result in results if result["failed"]]
+    told = [line for line in lines(folder) if line["event"] == "seal_stored"]
+    assert len({line["path"] for line in told}) == len(told) == sum(len(result["seals"]) for result in results) > 0
+    result = ask(VERIFY, {"path": str(folder), "tsa_ca_path": authority.ca_path, "require_seal": True}, clock=Clock())
+    assert {finding["kind"] for finding in result["findings"]} <= {"invalid_seal"}, result["msg"]
+    assert not [seal for seal in result["seals"] if not seal["valid"] and "own time" not in seal["why"]]
 
 
 def spoilt(content: bytes) -> bytes:

@@ -316,22 +316,18 @@ def test_a_crash_before_the_log_leaves_nothing_but_a_draft(folder: Path, signer:
     assert seal(folder, signing_key=signer.key)["changed"]
 
 
-def test_runs_seal_one_folder_one_after_the_other(folder: Path, authority: TimeAuthority) -> None:
-    """Each has something of its own to seal, and all want a stamp at the same moment."""
+def test_of_runs_that_end_in_the_same_moment_one_seals(folder: Path, authority: TimeAuthority) -> None:
     barrier = threading.Barrier(4)
 
-    def one(number: int) -> Result:
+    def one(_number: int) -> Result:
         barrier.wait(30)
-        return seal(folder, tsa_url=authority.url(), note={"to": f"counsel {number}"})
+        return seal(folder, tsa_url=authority.url())
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(one, range(4)))
     assert not [result["msg"] for result in results if result["failed"]]
-    told = [line for line in lines(folder) if line["event"] == "seal_stored"]
-    assert len({line["path"] for line in told}) == len(told) == sum(len(result["seals"]) for result in results) > 0
-    result = ask(VERIFY, {"path": str(folder), "tsa_ca_path": authority.ca_path, "require_seal": True}, clock=Clock())
-    assert {finding["kind"] for finding in result["findings"]} <= {"invalid_seal"}, result["msg"]
-    assert not [seal for seal in result["seals"] if not seal["valid"] and "own time" not in seal["why"]]
+    assert sorted(len(result["seals"]) for result in results) == [0, 0, 0, 1]
+    assert [line["event"] for line in lines(folder)].count("seal_stored") == 1
 
 
 def spoilt(content: bytes) -> bytes:

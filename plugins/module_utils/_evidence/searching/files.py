@@ -76,7 +76,7 @@ def read_file(content: bytes, now: float, given: Given) -> None:
 def _read_lines(text: str, given: Given) -> None:
     lines = text.splitlines()
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
-    header = [cell.strip().lower() for cell in _cells(first, _separator(first))]
+    header = _header(first)
     if len(header) > 1 and any(name in header for name in _VALUE):
         _read_table(text, header, _separator(first), given)
         return
@@ -84,6 +84,14 @@ def _read_lines(text: str, given: Given) -> None:
         line = line.strip()
         if line and not line.startswith("#") and line.lower() != "value":
             _read_line(f"line {number}", _COMMENT.sub("", line), given)
+
+
+def _header(line: str) -> list[str]:
+    """The names of a table's columns; none where the line is no CSV."""
+    try:
+        return [cell.strip().lower() for cell in _cells(line, _separator(line))]
+    except csv.Error:
+        return []
 
 
 def _separator(line: str) -> str:

@@ -293,6 +293,8 @@ _TABLE = b"indicatorType,indicatorValue,title\r\nIpAddress,203.0.113.7,x\r\nDoma
 
 @given(_damaged(_STIX) | _damaged(_TABLE) | st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @example(b"[" * 100_000)
+@example(b"x," + b"y" * 200_000)
+@example(b"indicatorValue,\0title\nevil.example,x")
 @example(b'[{"type": "indicator", "pattern": ' + b"9" * 5000 + b"}]")
 def test_indicators_of_any_form(content: bytes) -> None:
     given_there = indicator_files.Given()

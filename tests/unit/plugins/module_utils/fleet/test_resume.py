@@ -292,19 +292,20 @@ _RUNS = st.fixed_dictionaries(
     }
 )
 _NAME = st.sampled_from(_NAMES)
+_FETCH = st.fixed_dictionaries(
+    {
+        "kind": st.just("fetch"),
+        "name": _NAME,
+        "newest_only": st.booleans(),
+        "max_age": st.sampled_from([0.0, 3600.0, 200_000.0]),
+    }
+)
 _EPISODES = st.one_of(
     st.fixed_dictionaries({"kind": st.just("step"), "by": st.sampled_from([-200.0, 200.0, -90_000.0, 90_000.0])}),
     st.fixed_dictionaries({"kind": st.just("merge"), "name": _NAME}),
     st.fixed_dictionaries({"kind": st.just("expire"), "name": _NAME}),
     st.fixed_dictionaries({"kind": st.just("forget"), "name": _NAME}),
-    st.fixed_dictionaries(
-        {
-            "kind": st.just("fetch"),
-            "name": _NAME,
-            "newest_only": st.booleans(),
-            "max_age": st.sampled_from([0.0, 3600.0, 200_000.0]),
-        }
-    ),
+    _FETCH,
     st.fixed_dictionaries(
         {
             "kind": st.just("colleague"),
@@ -333,9 +334,10 @@ _DEVICES = st.fixed_dictionaries(
 )
 @given(
     devices=st.lists(_DEVICES, min_size=len(_NAMES), max_size=len(_NAMES)),
-    episodes=st.lists(st.one_of(_RUNS, _RUNS, _EPISODES), min_size=1, max_size=6),
+    episodes=st.lists(st.one_of(_RUNS, _RUNS, _EPISODES), min_size=3, max_size=8),
     last=_RUN,
     before=_PAUSES,
+    fetch=_FETCH,
 )
 def test_no_row_says_more_than_was_and_no_request_is_started_twice(
     tmp_path: Path,
@@ -344,6 +346,7 @@ def test_no_row_says_more_than_was_and_no_request_is_started_twice(
     episodes: list[dict[str, Any]],
     last: dict[str, Any],
     before: float,
+    fetch: dict[str, Any],
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
     top = tmp_path / "history"
@@ -352,5 +355,6 @@ def test_no_row_says_more_than_was_and_no_request_is_started_twice(
     history = History(top)
     for name, device in zip(_NAMES, devices, strict=True):
         history.world.plan(name, **device)
-    for episode in [*episodes, {"kind": "runs", "runs": [{**last, "killed": None}], "apart": 0.0, "before": before}]:
+    whole = {"kind": "runs", "runs": [{**last, "killed": None}], "apart": 0.0, "before": before}
+    for episode in [*episodes, whole, fetch]:
         history.play(episode)

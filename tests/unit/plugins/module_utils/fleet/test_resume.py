@@ -115,7 +115,7 @@ class History:
         self.world.clock.now += before
         crew = Crew(self.world.clock)
         for number, each in enumerate(runs):
-            self._add(crew, begin=0.0 if number == 0 else apart, **each)
+            self._add(crew, begin=number * apart, **each)
         crew.run()
         beside = self.runs[-len(runs) :]
         for ran in beside:
@@ -286,7 +286,7 @@ _PAUSES = st.sampled_from([0.0, 1.0, 60.0, 900.0, 7200.0, 90_000.0])
 _RUNS = st.fixed_dictionaries(
     {
         "kind": st.just("runs"),
-        "runs": st.lists(_RUN, min_size=1, max_size=2),
+        "runs": st.lists(_RUN, min_size=1, max_size=3),
         "apart": st.sampled_from([0.0, 0.1, 0.7, 5.0, 100.0]),
         "before": _PAUSES,
     }

@@ -106,13 +106,8 @@ class Folder:
         self.path = Path(os.path.abspath(dest))
         self._clock = clock
         self._read_only = read_only
-        self.custody = Custody(self.path, clock, read_only, launched_by)
+        self.custody = _with_whole_seals(Custody(self.path, clock, read_only, launched_by))
         self.warnings = self.custody.warnings
-        try:
-            sealing.check(self.custody)
-        except BaseException:
-            self.custody.close()
-            raise
         self._held: dict[str, Part] = {}
         self._lock = threading.Lock()
 
@@ -444,6 +439,16 @@ class Folder:
             sha256=digest,
             record_sha256=record_sha256,
         )
+
+
+def _with_whole_seals(opened: Custody) -> Custody:
+    """Raises EvidenceError."""
+    try:
+        sealing.check(opened)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def _record_of(package: str) -> str:

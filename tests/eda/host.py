@@ -40,6 +40,7 @@ class Host:
         self.output = folder / "output"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._left: list[int] = []
         (folder / "inventory.yml").write_text(_INVENTORY)
         hurry = {"collect_on_alert_poll_interval": POLL, "collect_on_alert_package_poll_interval": 1}
         where = {"collect_on_alert_dest": str(self.evidence)}
@@ -76,20 +77,17 @@ class Host:
     def kill(self, playbooks: bool) -> None:
         """kill -9 of ansible-rulebook, which leaves its playbooks running; or of those as well, as when a host goes down."""
         assert self._process
-        victims = [self._process.pid]
-        if playbooks:
-            victims += descendants(self._process.pid)
-        for victim in victims:
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        work = descendants(self._process.pid)
+        kill([self._process.pid, *(work if playbooks else ())])
         self._process.wait()
         self._process = None
+        self._left += work
 
     def close(self) -> None:
         if self._process:
             self.kill(playbooks=True)
+        # What was left running would look for its tenant for an hour. Its command names this host's folder.
+        kill(process for process in self._left if str(self._folder) in command_of(process))
         self.tenant.stop()
 
     def alert(self, machine: str, incident: int, **more: t.Any) -> None:
@@ -147,6 +145,22 @@ class Host:
         assert " => {" in done.stdout, done.stdout + done.stderr
         answer: dict[str, t.Any] = json.loads("{" + done.stdout.partition(" => {")[2])
         return answer
+
+
+def kill(processes: t.Iterable[int]) -> None:
+    for process in processes:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def command_of(process: int) -> str:
+    """Nothing for one that is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def descendants(process: int) -> list[int]:

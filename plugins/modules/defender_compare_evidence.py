@@ -81,7 +81,7 @@ options:
     elements: str
   max_items:
     description:
-      - With O(mode=rare), how many items are listed. It bounds the list only; RV(summary.items) counts all.
+      - With O(mode=rare), how many items are listed. It bounds the list only; RV(summary.found) counts all.
     type: int
     default: 10000
   report:
@@ -165,8 +165,10 @@ mode:
   returned: always
   type: str
   sample: rare
-items:
-  description: With O(mode=rare), what few devices have, by artefact; the traces of the collector last, the rarest first.
+rare:
+  description:
+    - With O(mode=rare), what few devices have, by artefact; the traces of the collector last, the rarest first.
+    - The same list is there as C(items), a name that Jinja reads in brackets only, as in C(compared['items']).
   returned: always
   type: list
   elements: dict
@@ -383,7 +385,7 @@ summary:
       returned: always
       type: int
       sample: 0
-    items:
+    found:
       description: Items that were found, listed or not.
       returned: always
       type: int

@@ -48,7 +48,7 @@ try:
     peak = int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
 except OSError:
     peak = after[0].ru_maxrss
-print(json.dumps([spent, peak, result["summary"].get("items", 0)]))
+print(json.dumps([spent, peak, result["summary"].get("found", 0)]))
 """
 
 

@@ -342,12 +342,13 @@ class _Compare:
             **_empty(),
             "mode": _RARE,
             "items": found,
+            "rare": found,
             "not_comparable": fleet.not_comparable,
             "summary": {
                 "devices": fleet.devices,
                 "packages": len(self.chosen.packages),
                 "older": self.chosen.older,
-                "items": len(found) + fleet.unlisted,
+                "found": len(found) + fleet.unlisted,
                 "unlisted": fleet.unlisted,
                 "collector": sum(row["collector"] for row in found),
                 "not_comparable": len(fleet.not_comparable),
@@ -385,7 +386,7 @@ class _Compare:
                 "devices": 1,
                 "packages": 2,
                 "older": self.chosen.older,
-                "items": len(told.only_before) + len(told.only_after),
+                "found": len(told.only_before) + len(told.only_after),
                 "collector": sum(row["collector"] for row in told.only_before + told.only_after),
                 "not_comparable": len(told.not_comparable),
             },
@@ -412,7 +413,7 @@ def _rare_sentence(result: Result, most: int) -> str:
     names = listed(rows.label(machine) for row in found for machine in row["machines"])
     by = {row["artefact"]: sum(each["artefact"] == row["artefact"] for each in found) for row in found}
     on = f"{'one' if most == 1 else f'at most {most}'} of {count(figures['devices'], 'device')}"
-    parts = [f"{count(figures['items'], 'item')} on {on} only{f' ({names})' if names else ''}"]
+    parts = [f"{count(figures['found'], 'item')} on {on} only{f' ({names})' if names else ''}"]
     if by:
         parts.append(", ".join(f"{artefact} {number}" for artefact, number in by.items()))
     if figures["unlisted"]:
@@ -462,7 +463,7 @@ def _report(options: Options, chosen: Chosen, context: Context, result: Result) 
 
 
 def _figures() -> Result:
-    return dict.fromkeys(("devices", "packages", "older", "items", "unlisted", "collector", "not_comparable"), 0)
+    return dict.fromkeys(("devices", "packages", "older", "found", "unlisted", "collector", "not_comparable"), 0)
 
 
 def _empty() -> Result:
@@ -474,6 +475,7 @@ def _empty() -> Result:
         "error": None,
         "mode": None,
         "items": [],
+        "rare": [],
         "only_before": [],
         "only_after": [],
         "not_comparable": [],

@@ -99,7 +99,7 @@ def of_compare(result: Result) -> str:
     figures = result["summary"]
     if result["mode"] == "diff":
         name = result["after"]["computer_dns_name"] or result["after"]["machine_id"] or result["after"]["package"]
-        lines = [f"**Before and after on {plain(name)}: {count(figures['items'], 'change')}**", ""]
+        lines = [f"**Before and after on {plain(name)}: {count(figures['found'], 'change')}**", ""]
         lines += [f"From {plain(result['before']['collected'])} to {plain(result['after']['collected'])}.", ""]
         found = [("New", row) for row in result["only_after"]] + [("Gone", row) for row in result["only_before"]]
         lines += _compared(
@@ -107,7 +107,7 @@ def of_compare(result: Result) -> str:
         )
     else:
         lines = [
-            f"**Rare in the evidence: {count(figures['items'], 'item')}, {count(figures['devices'], 'device')} compared**",
+            f"**Rare in the evidence: {count(figures['found'], 'item')}, {count(figures['devices'], 'device')} compared**",
             "",
         ]
         few = [

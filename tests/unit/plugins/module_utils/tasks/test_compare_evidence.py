@@ -69,7 +69,7 @@ def test_without_masks_nearly_everything_is_rare(evidence: Evidence) -> None:
         device = estate.Device(number)
         evidence.add(device.name, device.files())
     masked, bare = compare(evidence), compare(evidence, masks=[])
-    assert bare["summary"]["items"] > 10 * masked["summary"]["items"]
+    assert bare["summary"]["found"] > 10 * masked["summary"]["found"]
 
 
 def test_the_sentence(evidence: Evidence) -> None:
@@ -165,7 +165,7 @@ def test_what_is_listed_is_bounded_and_what_is_counted_is_not(evidence: Evidence
             f"pc{number}", {SERVICES: table('"A","b"', *(f'"Own{"abc"[number]}{each}","b"' for each in "klmno"))}
         )
     result = compare(evidence, max_items=4)
-    assert (len(result["items"]), result["summary"]["items"], result["summary"]["unlisted"]) == (4, 15, 11)
+    assert (len(result["items"]), result["summary"]["found"], result["summary"]["unlisted"]) == (4, 15, 11)
     assert "11 of them are not listed" in result["msg"]
 
 

@@ -57,7 +57,7 @@ class Whole:
 
     def workers(self) -> list[int]:
         """The processes that it has started, and those that these have."""
-        parents = {pid: parent for pid, parent in _processes()}
+        parents = dict(_processes())
         found = [self.pid]
         for pid in found:
             found += [child for child, parent in parents.items() if parent == pid]

@@ -70,7 +70,8 @@ class _Words:
 
 
 _LANGUAGES = {
-    "en": _Words("Running", "Stopped", "Manual", "Ready",
+    "en": _Words(
+        "Running", "Stopped", "Manual", "Ready",
         '"ProcessId","Name","ExecutablePath","CommandLine","CreationDate","WorkingSetSize"',
         '"Name","DisplayName","State","StartMode","PathName","ProcessId"',
         '"HostName","TaskName","Next Run Time","Status","Last Run Time","Last Result","Author","Task To Run","Run As User"',
@@ -78,7 +79,8 @@ _LANGUAGES = {
         ("Administrators", "Remote Desktop Users", "Users"), "Members", "The command completed successfully.",
         "Record Name", "Directory of", "File(s)", "LISTENING", "ESTABLISHED", "dynamic", "Interface", "There are no entries in the list.",
         "{month:02}/{day:02}/2026 {hour:02}:{minute:02}:{second:02}"),
-    "de": _Words("Wird ausgeführt", "Beendet", "Manuell", "Bereit",
+    "de": _Words(
+        "Wird ausgeführt", "Beendet", "Manuell", "Bereit",
         '"Prozess-ID","Name","Pfad","Befehlszeile","Erstellt am","Arbeitsseiten"',
         '"Name","Anzeigename","Status","Startmodus","Pfadname","Prozess-ID"',
         '"Hostname","Aufgabenname","Nächste Laufzeit","Status","Letzte Laufzeit","Letztes Ergebnis","Autor","Auszuführende Aufgabe","Als Benutzer ausführen"',

@@ -18,6 +18,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import (
+    WISHES,
     Asked,
     names_option,
     refuse_too_many,
@@ -81,7 +82,7 @@ class CollectOptions:
             downloads=int(given.positive("downloads")),
             resume_within=given.seconds("resume_within"),
         )
-        asked = tuple(requests(given, wish))
+        asked = tuple(requests(given, wish, WISHES))
         if "wait" in given.origins and not given["wait"] and any(each.wish.dest for each in asked):
             raise OptionsError(
                 "wait is false, but there is a dest: a package can be stored only when its collection has ended.",

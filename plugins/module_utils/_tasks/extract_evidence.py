@@ -171,6 +171,7 @@ class _Extraction:
 
     def _extract(self, package: Package, place: Place, logs: Logs, still: t.Callable[[], None]) -> _One:
         digest = None
+        error: DefenderError | None = None
         try:
             with packages.open_ordinary(package.path) as file:
                 digest, why = packages.check(package, file, logs.of(package))
@@ -184,7 +185,7 @@ class _Extraction:
                 target = Target(self._options.dest, self._dest.dir, place, dry=self._context.check_mode)
                 return _One(digest, extract.extract(file, meter, self._options.artefacts, target))
         except zips.NoZip as failure:
-            error: DefenderError = PackageBroken(f"{package.path} cannot be read: {failure}.")
+            error = PackageBroken(f"{package.path} cannot be read: {failure}.")
         except OSError as failure:
             error = EvidenceError(
                 f"{package.path} cannot be read: {failure.strerror or failure}.",

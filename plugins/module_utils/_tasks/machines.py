@@ -41,7 +41,7 @@ class Asked:
     wish: Wish
 
 
-def requests(given: Given, wish: Wish, wishes: Spec = WISHES) -> list[Asked]:
+def requests(given: Given, wish: Wish, wishes: Spec) -> list[Asked]:
     """The elements of C(machines), each with its own wish where it has one, else the task's. Raises OptionsError.
 
     wishes: what one may want otherwise, of WISHES.

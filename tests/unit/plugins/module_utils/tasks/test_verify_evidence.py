@@ -65,7 +65,16 @@ def check(folder: Path | str, **given: t.Any) -> Result:
     assert result["changed"] is False
     assert sorted(result["summary"]) == ["events", "findings", "packages", "repaired", "verified"]
     for package in result["packages"]:
-        assert sorted(package) == ["action_id", "downloaded", "machine_id", "path", "sha256", "size", "verified"]
+        assert sorted(package) == [
+            "action_id",
+            "collected",
+            "downloaded",
+            "machine_id",
+            "path",
+            "sha256",
+            "size",
+            "verified",
+        ]
     for finding in result["findings"]:
         assert sorted(finding) == ["kind", "message", "path", "since"]
     return result
@@ -82,6 +91,11 @@ def test_the_result_of_a_whole_folder(real: Path) -> None:
         f"{real} on control: 3 packages and the custody log of {events} events are as they were written. {NO_HEAD}"
     )
     first = packages_of(real)[0]
+    collected = result["packages"][0].pop("collected")
+    assert (
+        collected.startswith("2027-01-15T08:16:")
+        and collected == json.loads(first.with_suffix(".json").read_bytes())["action"]["lastUpdateDateTimeUtc"]
+    )
     assert result["packages"][0] == {
         "path": str(first.relative_to(real)),
         "machine_id": DEVICES[0].id,

@@ -98,7 +98,7 @@ def test_a_text_costs_by_its_length_and_not_by_the_number_of_secrets() -> None:
     began = time.process_time()
     assert secrets.scrub(result) == result
     # Looking for each of them in each text takes ten minutes.
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 90
 
 
 def test_threads_may_add_while_others_scrub() -> None:

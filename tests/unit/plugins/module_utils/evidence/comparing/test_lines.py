@@ -199,4 +199,4 @@ def test_no_line_takes_long(form: Form, bad: str) -> None:
     for found in lines_of(form, f"{line}\n{line}!\n").lines:
         for cell in found.cells:
             without_edges(masker("processes" if form is not Form.LISTING else "temp_directories", cell))
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 10

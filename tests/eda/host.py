@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from collections import Counter
@@ -182,7 +183,14 @@ def descendants(process: int) -> list[int]:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> t.Iterator[t.Callable[..., Host]]:
+def short() -> t.Iterator[Path]:
+    """A folder with a short name: Ansible's sockets lie below it, and the name of a socket has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="eda-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def host(short: Path) -> t.Iterator[t.Callable[..., Host]]:
     """Makes a tenant with some devices, and a host on which ansible-rulebook runs."""
     made: list[Host] = []
 
@@ -194,10 +202,10 @@ def host(tmp_path: Path) -> t.Iterator[t.Callable[..., Host]]:
             minute=MINUTE,
             hour=60 * MINUTE,
             collect_seconds=(0.5, 2.0),
-            state_dir=tmp_path / "tenant",
+            state_dir=short / "tenant",
         )
         limits = {"default": [f"100/{MINUTE}", f"1500/{60 * MINUTE}"], "package_link": [f"2/{MINUTE}"]}
-        made.append(Host(tenant.start(), tmp_path, {"collect_on_alert_quotas": limits, **variables}))
+        made.append(Host(tenant.start(), short, {"collect_on_alert_quotas": limits, **variables}))
         return made[-1]
 
     yield make

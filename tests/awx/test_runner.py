@@ -630,7 +630,7 @@ def test_isolating_waits_for_approval_and_so_does_releasing(
         return {**by_secret(folder), **{f"DEFENDER_{name}": value for name, value in {**where, **who}.items()}}
 
     def run(what: str, approved: bool, **more: str) -> workflow.Flow:
-        answers = {"defender_incident": "4740", "defender_devices": "ws06.contoso.com\nws01", **more}
+        answers = {"defender_incident": "4742", "defender_devices": "ws06.contoso.com\nws01", **more}
         start = start_of(jobs, environment, nothing, None, approved)
         return workflow.run(awx, f"Defender: {what}, with approval", answers, start)
 
@@ -642,7 +642,7 @@ def test_isolating_waits_for_approval_and_so_does_releasing(
     assert "2 would be isolated" in denied.nodes["plan_isolated"].artifacts["defender_sentence"]
     gated = run("Isolate", approved=True, defender_require_evidence="yes")
     assert gated.status == "failed" and sent() == []
-    assert "/4740 is no folder" in gated.nodes["isolated"].artifacts["defender_sentence"]
+    assert "/4742 is no folder" in gated.nodes["isolated"].artifacts["defender_sentence"]
     isolated = run("Isolate", approved=True, defender_require_evidence="no")
     assert isolated.status == "successful" and sent() == ["Isolate"] * 2
     assert set(isolated.nodes["isolated"].artifacts["defender_isolation"].values()) == {"isolated"}

@@ -239,7 +239,7 @@ class History:
             assert deed.made_by != ran.label
         else:
             assert deed.status(ran.looked) in (("Succeeded",) if word == "reused" else (deed.status(ran.looked),))
-            assert device.age is not None and deed.created < ran.began
+            assert device.age is not None and deed.created <= ran.began
         assert (device.age is None) is (word in ("started", "already_running"))
 
     def _check_failed(self, ran: Ran, device: Device) -> None:

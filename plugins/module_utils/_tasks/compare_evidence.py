@@ -20,15 +20,11 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.comparin
     rare,
     rows,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import packages, zips
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks import reading, summary_text
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
-from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Pace, Reading
-from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Reading
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     EvidenceError,
@@ -256,48 +252,25 @@ class _Compare:
     context: Context
 
     def __post_init__(self) -> None:
-        self._logs = Logs()
-        # Before processes are made of this one: each would read them anew.
-        for package in self.chosen.packages:
-            self._logs.of(package)
+        self._logs = Logs(self.chosen.packages)
 
     def _each(
         self, chosen: t.Sequence[Package], what: t.Callable[[items.Read], _R], said: str
     ) -> t.Iterator[tuple[Package, _R | _Unread]]:
         """Each package with what comes of it, in their order."""
-        number = workers.processes()
-        many = min(number, len(chosen)) > 1
-        check = workers.wanted_by(self.context.master_gone)
 
-        def one(package: Package) -> _R | _Unread:
-            read = self._read(package, workers.still_wanted() if many else check)
-            return read if isinstance(read, _Unread) else what(read)
+        def one(package: Package, still: t.Callable[[], None]) -> _R:
+            with reading.opened(package, self._logs, self.options.reading.limits, still) as (file, _digest, meter):
+                return what(items.read(file, meter, self.options.scope, package.computer_dns_name))
 
-        pace = Pace(self.context.reporter, self.context.clock, said)
-        waiting: dict[int, _R | _Unread | BaseException] = {}
-        done = 0
-        for came, (index, outcome) in enumerate(workers.each(chosen, one, number, check), 1):
-            waiting[index] = outcome
-            while done in waiting:
-                result = waiting.pop(done)
-                if isinstance(result, BaseException):
-                    result = _Unread(f"it could not be read: {type(result).__name__}: {result}")
-                yield chosen[done], result
-                done += 1
-            pace(came, len(chosen))
-
-    def _read(self, package: Package, still: t.Callable[[], None]) -> items.Read | _Unread:
-        try:
-            with packages.open_ordinary(package.path) as file:
-                _digest, why = packages.check(package, file, self._logs.of(package))
-                if why:
-                    return _Unread(why, altered=True)
-                meter = Meter(self.options.reading.limits, Clock(), still)
-                return items.read(file, meter, self.options.scope, package.computer_dns_name)
-        except zips.NoZip as failure:
-            return _Unread(f"it cannot be read as a package: {failure}")
-        except OSError as failure:
-            return _Unread(f"it cannot be read: {failure.strerror or failure}")
+        found = reading.in_order(reading.each(chosen, one, self.context, said))
+        for package, outcome in zip(chosen, found, strict=True):
+            if isinstance(outcome, reading.NotRead):
+                yield package, _Unread(outcome.why, outcome.altered)
+            elif isinstance(outcome, BaseException):
+                yield package, _Unread(f"it could not be read: {type(outcome).__name__}: {outcome}")
+            else:
+                yield package, outcome
 
     # ---- rare ----
 

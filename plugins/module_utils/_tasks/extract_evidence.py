@@ -20,10 +20,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.extracti
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.extracting.names import safe_name
 from ansible_collections.secops.defender.plugins.module_utils._evidence.files import unwritable
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import packages, zips
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks import reading
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import (
@@ -32,12 +29,10 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
     failures_told,
     listed,
 )
-from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Pace, Reading
-from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Reading
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     EvidenceError,
-    PackageBroken,
     printable,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
@@ -143,23 +138,15 @@ class _Extraction:
 
     def run(self, jobs: t.Sequence[_Job]) -> None:
         """Raises EvidenceError where the manifest cannot be written."""
-        logs = Logs()
-        for package in self._chosen.packages:
-            logs.of(package)
-        check = workers.wanted_by(self._context.master_gone)
-        number = workers.processes()
-        many = min(number, len(jobs)) > 1
+        logs = Logs(self._chosen.packages)
 
-        def one(job: _Job) -> list[_One]:
-            still = workers.still_wanted() if many else check
+        def one(job: _Job, still: t.Callable[[], None]) -> list[_One]:
             return [self._extract(package, job.place, logs, still) for package in job.packages]
 
-        pace = Pace(self._context.reporter, self._context.clock, "extracted")
         came: dict[int, list[_One]] = {}
-        for index, outcome in workers.each(jobs, one, number, check):
+        for index, outcome in reading.each(jobs, one, self._context, "extracted"):
             came[index] = outcome if isinstance(outcome, list) else _broken(jobs[index], outcome)
             self._note(jobs[index], came[index])
-            pace(len(came), len(jobs))
         for index in sorted(came):
             for package, each in zip(jobs[index].packages, came[index], strict=True):
                 self._take(package, jobs[index].place, each)
@@ -171,30 +158,14 @@ class _Extraction:
 
     def _extract(self, package: Package, place: Place, logs: Logs, still: t.Callable[[], None]) -> _One:
         digest = None
-        error: DefenderError | None = None
         try:
-            with packages.open_ordinary(package.path) as file:
-                digest, why = packages.check(package, file, logs.of(package))
-                if why:
-                    raise EvidenceError(
-                        f"{package.path} was not read: {why}.",
-                        advice="Run secops.defender.defender_verify_evidence on the folder.",
-                        code="EvidenceAltered",
-                    )
-                meter = Meter(self._options.reading.limits, Clock(), still)
+            with reading.opened(package, logs, self._options.reading.limits, still) as (file, digest, meter):
                 target = Target(self._options.dest, self._dest.dir, place, dry=self._context.check_mode)
                 return _One(digest, extract.extract(file, meter, self._options.artefacts, target))
-        except zips.NoZip as failure:
-            error = PackageBroken(f"{package.path} cannot be read: {failure}.")
-        except OSError as failure:
-            error = EvidenceError(
-                f"{package.path} cannot be read: {failure.strerror or failure}.",
-                advice="Run as a user that may read the evidence.",
-                code="EvidenceUnreadable",
-            )
+        except reading.NotRead as failure:
+            return _One(failure.digest, Extracted(), failure.error)
         except DefenderError as failure:
-            error = failure
-        return _One(digest, Extracted(), error)
+            return _One(digest, Extracted(), failure)
 
     def _note(self, job: _Job, came: t.Sequence[_One]) -> None:
         """The files of a job in the manifest, at once: a run that is killed leaves little that is not in it."""

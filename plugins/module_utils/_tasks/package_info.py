@@ -9,20 +9,16 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import facts as package_facts
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import packages, whose, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import whose
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.facts import Facts
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks import reading
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
-from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Pace, Reading
-from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Reading
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     EvidenceError,
-    PackageBroken,
     printable,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
@@ -88,49 +84,20 @@ def work(options: Options, context: Context) -> Result:
 
 
 def _rows(options: Options, chosen: Chosen, context: Context) -> list[Result]:
-    logs = Logs()
-    # Before processes are made of this one: each would read them anew.
-    for package in chosen.packages:
-        logs.of(package)
-    check = workers.wanted_by(context.master_gone)
+    logs = Logs(chosen.packages)
 
-    def read(package: Package) -> _Read:
-        return _read(package, logs, options, workers.still_wanted() if many else check)
+    def read(package: Package, still: t.Callable[[], None]) -> _Read:
+        with reading.opened(package, logs, options.reading.limits, still) as (file, digest, meter):
+            return _Read(digest, package_facts.read(file, meter))
 
-    number = workers.processes()
-    many = min(number, len(chosen.packages)) > 1
-    pace = Pace(context.reporter, context.clock, "read")
-    rows: dict[int, Result] = {}
-    for index, outcome in workers.each(chosen.packages, read, number, check):
-        rows[index] = _row(chosen.packages[index], outcome)
-        pace(len(rows), len(chosen.packages))
-    return [rows[index] for index in sorted(rows)]
-
-
-def _read(package: Package, logs: Logs, options: Options, still: t.Callable[[], None]) -> _Read:
-    try:
-        with packages.open_ordinary(package.path) as file:
-            digest, why = packages.check(package, file, logs.of(package))
-            if why:
-                raise EvidenceError(
-                    f"{package.path} was not read: {why}.",
-                    advice="Run secops.defender.defender_verify_evidence on the folder.",
-                    code="EvidenceAltered",
-                )
-            return _Read(digest, package_facts.read(file, Meter(options.reading.limits, Clock(), still)))
-    except zips.NoZip as failure:
-        raise PackageBroken(f"{package.path} cannot be read: {failure}.") from None
-    except OSError as failure:
-        raise EvidenceError(
-            f"{package.path} cannot be read: {failure.strerror or failure}.",
-            advice="Run as a user that may read the evidence.",
-            code="EvidenceUnreadable",
-        ) from None
+    found = reading.in_order(reading.each(chosen.packages, read, context, "read"))
+    return [_row(package, outcome) for package, outcome in zip(chosen.packages, found, strict=True)]
 
 
 def _row(package: Package, outcome: _Read | BaseException) -> Result:
-    if isinstance(outcome, DefenderError):
-        return _unread(package, None, outcome)
+    error = outcome.error if isinstance(outcome, reading.NotRead) else outcome
+    if isinstance(error, DefenderError):
+        return _unread(package, None, error)
     if not isinstance(outcome, _Read):
         return _unread(
             package,

@@ -8,16 +8,23 @@ from __future__ import annotations
 import os
 import re
 import typing as t
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Limits
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Limits, Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import listed
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    DefenderError,
+    EvidenceError,
+    OptionsError,
+    PackageBroken,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.models import duration
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, near
 from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
@@ -26,6 +33,10 @@ _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|B)?\s*$", re.IGNO
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # Seconds between two lines of progress.
 _PACE = 30.0
+_ALTERED = "EvidenceAltered"
+
+J = t.TypeVar("J")
+R = t.TypeVar("R")
 
 
 def reading_spec() -> Spec:
@@ -171,17 +182,103 @@ def record(module: str, chosen: Chosen, context: Context, facts: t.Mapping[str, 
 
 
 class Logs:
-    """What the custody logs say of packages, each log read once."""
+    """What the custody logs say of packages: each log is read once, before processes are made of this one."""
 
-    def __init__(self) -> None:
-        self._known: dict[Path, dict[str, set[str]]] = {}
+    def __init__(self, chosen: t.Iterable[Package]) -> None:
+        folders = {package.folder for package in chosen if package.folder is not None}
+        self._known = {folder: packages.logged(folder) for folder in folders}
 
     def of(self, package: Package) -> t.Mapping[str, set[str]]:
-        if package.folder is None:
-            return {}
-        if package.folder not in self._known:
-            self._known[package.folder] = packages.logged(package.folder)
-        return self._known[package.folder]
+        return self._known[package.folder] if package.folder is not None else {}
+
+
+# ---- one package ----
+
+
+class NotRead(Exception):
+    """A package was not read. why: the end of a sentence that begins with it. digest: its SHA-256, as far as that was taken."""
+
+    def __init__(self, why: str, error: DefenderError, digest: str | None) -> None:
+        # All of it: it comes from another process, where it is made again of these.
+        super().__init__(why, error, digest)
+        self.why = why
+        self.error = error
+        self.digest = digest
+
+    @property
+    def altered(self) -> bool:
+        """Whether it is not what was recorded."""
+        return self.error.code == _ALTERED
+
+
+class Opened(t.NamedTuple):
+    """A package that is what was recorded, and what bounds the reading of it."""
+
+    file: t.BinaryIO
+    digest: str
+    meter: Meter
+
+
+@contextmanager
+def opened(package: Package, logs: Logs, limits: Limits, still: t.Callable[[], None]) -> t.Iterator[Opened]:
+    """Raises NotRead, also for what goes wrong while it is read. still: raises where nobody waits for it any more."""
+    digest = None
+    try:
+        with packages.open_ordinary(package.path) as file:
+            digest, why = packages.check(package, file, logs.of(package))
+            if why:
+                error = EvidenceError(
+                    f"{package.path} was not read: {why}.",
+                    advice="Run secops.defender.defender_verify_evidence on the folder.",
+                    code=_ALTERED,
+                )
+                raise NotRead(why, error, digest)
+            yield Opened(file, digest, Meter(limits, Clock(), still))
+    except zips.NoZip as failure:
+        broken = PackageBroken(f"{package.path} cannot be read: {failure}.")
+        raise NotRead(f"it cannot be read as a package: {failure}", broken, digest) from None
+    except OSError as failure:
+        said = failure.strerror or str(failure)
+        unreadable = EvidenceError(
+            f"{package.path} cannot be read: {said}.",
+            advice="Run as a user that may read the evidence.",
+            code="EvidenceUnreadable",
+        )
+        raise NotRead(f"it cannot be read: {said}", unreadable, digest) from None
+
+
+# ---- all of them ----
+
+
+def each(
+    jobs: t.Sequence[J], work: t.Callable[[J, t.Callable[[], None]], R], context: Context, said: str
+) -> t.Iterator[tuple[int, R | BaseException]]:
+    """The number of each job with what comes of it, or with what was raised, as they come; by as many processes as there are cores.
+
+    work: is given a job and what raises where nobody waits for it any more. said: what is done with a package, for the progress.
+    """
+    number = workers.processes()
+    check = workers.wanted_by(context.master_gone)
+    many = min(number, len(jobs)) > 1
+
+    def one(job: J) -> R:
+        return work(job, workers.still_wanted() if many else check)
+
+    pace = Pace(context.reporter, context.clock, said)
+    for came, found in enumerate(workers.each(jobs, one, number, check), 1):
+        yield found
+        pace(came, len(jobs))
+
+
+def in_order(found: t.Iterable[tuple[int, R]]) -> t.Iterator[R]:
+    """The same by their numbers, each as soon as all before it have come."""
+    waiting: dict[int, R] = {}
+    due = 0
+    for number, outcome in found:
+        waiting[number] = outcome
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
 
 
 class Pace:

@@ -13,18 +13,14 @@ from pathlib import Path
 from ansible_collections.secops.defender.plugins.module_utils._evidence import who
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import (
     log_line,
-    packages,
     prefetch,
-    zips,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import findings_page
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import (
     export,
     finders,
     runs,
-    workers,
     yara,
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
@@ -40,8 +36,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.searchin
 from ansible_collections.secops.defender.plugins.module_utils._tasks import reading, summary_text
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
-from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Pace, Reading
-from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
+from ansible_collections.secops.defender.plugins.module_utils._tasks.reading import Chosen, Logs, Reading
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     DefenderError,
     EvidenceError,
@@ -215,15 +210,6 @@ def _refusal(given: indicator_files.Given) -> OptionsError:
 
 
 @dataclass
-class _One:
-    """What came of one package: its findings, or why it was not read."""
-
-    found: Found | None = None
-    why: str = ""
-    verified: bool = False
-
-
-@dataclass
 class _Search:
     options: Options
     chosen: Chosen
@@ -246,29 +232,21 @@ class _Search:
         return self._told(findings, recorded)
 
     def _run(self, findings: Findings) -> None:
-        logs = Logs()
-        for package in self.chosen.packages:
-            logs.of(package)
+        logs = Logs(self.chosen.packages)
         ported = plans.make(self.given.indicators, self.allow, dotted_ports=True)
         ready = {True: ported, False: plans.make(self.given.indicators, self.allow, beside=ported)}
-        number = workers.processes()
-        many = min(number, len(self.chosen.packages)) > 1
 
-        check = workers.wanted_by(self.context.master_gone)
-
-        def one(package: Package) -> _One:
-            still = workers.still_wanted() if many else check
+        def one(package: Package, still: t.Callable[[], None]) -> Found:
             return _search_one(package, logs, ready, self.options, self.rules, still)
 
-        pace = Pace(self.context.reporter, self.context.clock, "searched")
-        waiting: dict[int, _One | BaseException] = {}
-        done = 0
-        for came, (index, outcome) in enumerate(workers.each(self.chosen.packages, one, number, check), 1):
-            waiting[index] = outcome
-            while done in waiting:
-                _take(findings, self.chosen.packages[done], waiting.pop(done))
-                done += 1
-            pace(came, len(self.chosen.packages))
+        found = reading.in_order(reading.each(self.chosen.packages, one, self.context, "searched"))
+        for package, outcome in zip(self.chosen.packages, found, strict=True):
+            if isinstance(outcome, reading.NotRead):
+                findings.unread(package, outcome.why)
+            elif isinstance(outcome, BaseException):
+                findings.unread(package, f"it could not be searched: {type(outcome).__name__}: {outcome}")
+            else:
+                findings.take(package, outcome, package.sha256 is not None)
 
     def _told(self, findings: Findings, recorded: bool) -> Result:
         rows = findings.rows()
@@ -345,15 +323,6 @@ class _Search:
         return findings_page.page(result, folder, asked_by, iso(self.began), iso(self.context.clock.wall()))
 
 
-def _take(findings: Findings, package: Package, outcome: _One | BaseException) -> None:
-    if not isinstance(outcome, _One):
-        findings.unread(package, f"it could not be searched: {type(outcome).__name__}: {outcome}")
-    elif outcome.found is None:
-        findings.unread(package, outcome.why)
-    else:
-        findings.take(package, outcome.found, outcome.verified)
-
-
 def _search_one(
     package: Package,
     logs: Logs,
@@ -361,21 +330,12 @@ def _search_one(
     options: Options,
     rules: yara.Rules | None,
     still: t.Callable[[], None],
-) -> _One:
-    try:
-        with packages.open_ordinary(package.path) as file:
-            _digest, why = packages.check(package, file, logs.of(package))
-            if why:
-                return _One(why=why)
-            meter = Meter(options.reading.limits, Clock(), still)
-            extras: list[t.Callable[[Found], Extra]] = [runs.scanner] if options.export else []
-            if rules:
-                extras.append(rules.scanner(len(ready[False].indicators), options.scope))
-            return _One(search(file, meter, ready, options.scope, extras), verified=package.sha256 is not None)
-    except zips.NoZip as failure:
-        return _One(why=f"it cannot be read as a package: {failure}")
-    except OSError as failure:
-        return _One(why=f"it cannot be read: {failure.strerror or failure}")
+) -> Found:
+    with reading.opened(package, logs, options.reading.limits, still) as (file, _digest, meter):
+        extras: list[t.Callable[[Found], Extra]] = [runs.scanner] if options.export else []
+        if rules:
+            extras.append(rules.scanner(len(ready[False].indicators), options.scope))
+        return search(file, meter, ready, options.scope, extras)
 
 
 def _sentence(rows: t.Sequence[Result], findings: Findings, chosen: Chosen) -> str:

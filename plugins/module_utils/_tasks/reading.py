@@ -12,10 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, log_line, packages, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import (
+    kinds,
+    log_line,
+    packages,
+    workers,
+    zips,
+)
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Limits, Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import listed
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock

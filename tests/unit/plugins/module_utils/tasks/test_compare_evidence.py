@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing import masks
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks.compare_evidence import TASK
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence_world import Evidence
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, ask

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.extracting import extract
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import workers
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, workers
 from ansible_collections.secops.defender.plugins.module_utils._tasks.extract_evidence import TASK as EXTRACT
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence.extracting.test_names import (
     NAMES,

@@ -17,8 +17,8 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import prefetch
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import finders, workers
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import prefetch, workers
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import finders
 from ansible_collections.secops.defender.plugins.module_utils._tasks import search_evidence
 from ansible_collections.secops.defender.plugins.module_utils._tasks.package_info import TASK as INFO
 from ansible_collections.secops.defender.plugins.module_utils._tasks.search_evidence import TASK as SEARCH

@@ -15,6 +15,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.connectio
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Resolved, resolve
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
+from ansible_collections.secops.defender.plugins.module_utils._tasks.exclusions import Exclusions
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed, settled
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError, OptionsError
@@ -64,14 +65,13 @@ class Told:
 
 @dataclass(frozen=True)
 class Options:
-    """dest: the folder with a folder for each case. Tags and groups in lower case."""
+    """dest: the folder with a folder for each case."""
 
     settings: Settings
     alerts: tuple[Told, ...]
     dest: str
     comment: str
-    exclude_tags: frozenset[str]
-    exclude_groups: frozenset[str]
+    exclusions: Exclusions
     max_machines_per_hour: int
 
     @classmethod
@@ -88,8 +88,7 @@ class Options:
             tuple(sorted(alerts, key=lambda alert: alert.created or "~")),
             given["dest"],
             given["comment"].strip(),
-            _folded("exclude_tags", given),
-            _folded("exclude_groups", given),
+            Exclusions.of(given),
             given["max_machines_per_hour"],
         )
 
@@ -114,13 +113,6 @@ def _told(element: t.Any) -> Told:
         )
     device = next((str(alert[key]) for key in _DEVICE_KEYS if alert.get(key)), None)
     return Told(device, case, str(alert.get("created") or ""))
-
-
-def _folded(name: str, given: Given) -> frozenset[str]:
-    strange = [each for each in given[name] if not isinstance(each, str)]
-    if strange:
-        raise OptionsError(f"{name} holds {shown(strange[0])}, which is no text.", advice="Give a list of texts.")
-    return frozenset(each.strip().lower() for each in given[name])
 
 
 @dataclass
@@ -151,10 +143,10 @@ class Wanted:
             return None
         if not machine.onboarded:
             return f"is not onboarded ({machine.onboarding_status}), so nothing can be collected from it"
-        tags = [tag for tag in machine.tags if tag.lower() in options.exclude_tags]
+        tags = options.exclusions.tags_of(machine)
         if tags:
             return f"has the tag {listed(tags)} of exclude_tags"
-        if machine.group and machine.group.lower() in options.exclude_groups:
+        if options.exclusions.has_group_of(machine):
             return f"is in the device group {machine.group} of exclude_groups"
         return None
 

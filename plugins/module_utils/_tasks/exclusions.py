@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 secops.defender contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Devices that are never isolated, by name, tag or device group, whatever a list of devices says."""
+"""Devices that are left to a person, by name, tag or device group, whatever a list of devices or an alert says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ansible_collections.secops.defender.plugins.module_utils._service.api impor
 from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, search
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import listed
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import MachineError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import Machine
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, shown
 from ansible_collections.secops.defender.plugins.module_utils._words.reporter import Reporter
 
 _SEPARATORS = re.compile(r"[,;\r\n]+")
@@ -41,11 +41,16 @@ class Exclusions:
     @classmethod
     def of(cls, given: Given) -> Exclusions:
         """Raises OptionsError."""
-        tags, groups = (
-            frozenset(str(text).strip().lower() for text in given[option] or ())
-            for option in ("exclude_tags", "exclude_groups")
-        )
-        return cls(tuple(names(given["exclude"] or (), "exclude")), tags, groups)
+        tags, groups = (_texts(option, given) for option in ("exclude_tags", "exclude_groups"))
+        return cls(tuple(names(given.values.get("exclude") or (), "exclude")), tags, groups)
+
+    def tags_of(self, machine: Machine) -> list[str]:
+        """The tags by which a machine is excluded."""
+        return [tag for tag in machine.tags if _is_in(tag, self.tags)]
+
+    def has_group_of(self, machine: Machine) -> bool:
+        """Whether a machine is excluded by its device group."""
+        return machine.group is not None and _is_in(machine.group, self.groups)
 
     def reasons(self, api: Api, machines: t.Iterable[Machine], reporter: Reporter) -> dict[str, MachineError]:
         """Why some of the machines are excluded, by device ID. Raises what Api raises."""
@@ -74,14 +79,21 @@ class Exclusions:
         return named
 
     def _why(self, machine: Machine, named: t.Mapping[str, str]) -> str | None:
-        tags = [tag for tag in machine.tags if _is_in(tag, self.tags)]
+        tags = self.tags_of(machine)
         if machine.id in named:
             return f"exclude names it ({named[machine.id]})"
         if tags:
             return f"it has the tag {', '.join(tags)} of exclude_tags"
-        if machine.group and _is_in(machine.group, self.groups):
+        if self.has_group_of(machine):
             return f"its device group {machine.group} is one of exclude_groups"
         return None
+
+
+def _texts(option: str, given: Given) -> frozenset[str]:
+    strange = [each for each in given[option] or () if not isinstance(each, str)]
+    if strange:
+        raise OptionsError(f"{option} holds {shown(strange[0])}, which is no text.", advice="Give a list of texts.")
+    return frozenset(each.strip().lower() for each in given[option] or ())
 
 
 def _is_in(text: str, excluded: frozenset[str]) -> bool:

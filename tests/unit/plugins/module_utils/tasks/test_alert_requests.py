@@ -12,6 +12,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_wo
 from simulator import Device
 
 PC1, PC2 = Device("pc01.contoso.com"), Device("pc02.contoso.com")
+EUROPE = Device("dc-eu.contoso.com", tags=("Domain, EU",), rbac_group="Servers, EU")
 DC = Device("dc01.contoso.com", tags=("Tier0",))
 SERVER = Device("srv01.contoso.com", rbac_group="Hypervisors")
 NEW = Device("new01.contoso.com", onboarding_status="CanBeOnboarded")
@@ -19,7 +20,7 @@ NEW = Device("new01.contoso.com", onboarding_status="CanBeOnboarded")
 
 @pytest.fixture
 def office(tenant: t.Callable[..., Tenant]) -> Tenant:
-    return tenant(PC1, PC2, DC, SERVER, NEW)
+    return tenant(PC1, PC2, EUROPE, DC, SERVER, NEW)
 
 
 @pytest.fixture
@@ -76,6 +77,16 @@ def test_who_is_left_to_a_person_is_said(plan: Ask) -> None:
         NEW.name: "is not onboarded (CanBeOnboarded), so nothing can be collected from it",
     }
     assert "Left out: Incident 7001 has an alert about no device, dc01.contoso.com has the tag Tier0" in result["msg"]
+
+
+def test_a_tag_and_a_group_with_a_comma_in_their_names_exclude(plan: Ask) -> None:
+    result = plan(about(EUROPE), exclude_tags=["Domain, EU"])
+    assert (result["requests"], result["left_out"][0]["why"]) == ([], "has the tag Domain, EU of exclude_tags")
+    result = plan(about(EUROPE), exclude_groups=["Servers, EU"])
+    assert (result["requests"], result["left_out"][0]["why"]) == (
+        [],
+        "is in the device group Servers, EU of exclude_groups",
+    )
 
 
 def test_only_alerts_about_no_device_need_no_service(plan: Ask, office: Tenant) -> None:

@@ -10,9 +10,9 @@ import json
 import os
 import typing as t
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, records
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import unwritable
-from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, hash_of, sync_file, write_all
+from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir, hash_of
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import run_page
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
@@ -64,16 +64,9 @@ def _is_whole(home: Dir, name: str, sha256: str) -> bool:
 
 def _store(folder: Folder, name: str, data: bytes) -> str:
     """On the disk under a name of its own, in the log, and only then under its final name."""
-    home, part = t.cast("Dir", folder.custody.dir), f"{name}.part"
+    home = t.cast("Dir", folder.custody.dir)
     try:
-        if home.stat(part):
-            home.unlink(part)
-        file = home.open_file(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            write_all(file, data)
-            sync_file(file, home.warn)
-        finally:
-            os.close(file)
+        part = records.prepare(home, name, data)
         folder.custody.append(custody.REPORT_STORED, path=name, sha256=hashlib.sha256(data).hexdigest())
         home.rename(part, name)
         home.sync()

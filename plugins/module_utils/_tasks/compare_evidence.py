@@ -98,27 +98,26 @@ class Options:
 
 
 def _artefacts(given: t.Sequence[t.Any] | None) -> frozenset[str] | None:
-    if given is None:
-        return None
-    names = [str(each).strip().lower() for each in given]
-    for name in names:
-        if name not in artefacts.ARTEFACTS:
-            raise OptionsError(
-                f"artefacts holds {name}, whose lines cannot be compared.",
-                advice=f"{near(name, artefacts.ARTEFACTS)}These can: {', '.join(artefacts.ARTEFACTS)}. Nothing was read.",
-            )
-    return frozenset(names)
+    return (
+        None
+        if given is None
+        else _names("artefacts", given, artefacts.ARTEFACTS, "whose lines cannot be compared", "Nothing was read.")
+    )
 
 
 def _masks(given: t.Sequence[t.Any] | None, mode: str) -> frozenset[str]:
     if given is None:
         return frozenset(masks.NAMES if mode == _RARE else masks.OF_DIFF)
+    return _names("masks", given, masks.NAMES, "which is no mask", "One of your own belongs into own_masks.")
+
+
+def _names(option: str, given: t.Sequence[t.Any], known: t.Collection[str], wrong: str, advice: str) -> frozenset[str]:
+    """What was named, of what is known. Raises OptionsError."""
     names = [str(each).strip().lower() for each in given]
     for name in names:
-        if name not in masks.NAMES:
+        if name not in known:
             raise OptionsError(
-                f"masks holds {name}, which is no mask.",
-                advice=f"{near(name, masks.NAMES)}Masks: {', '.join(masks.NAMES)}. One of your own belongs into own_masks.",
+                f"{option} holds {name}, {wrong}.", advice=f"{near(name, known)}There are: {', '.join(known)}. {advice}"
             )
     return frozenset(names)
 

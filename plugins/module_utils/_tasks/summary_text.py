@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections import Counter
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 
@@ -35,11 +36,8 @@ def of_search(result: Result) -> str:
     ]
     hit = [row for row in result["indicators"] if row["devices"]]
     if hit:
-        lines += ["| Indicator | Type | Devices | Hits |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| {plain(row['value'])} | {row['type']} | {row['devices']} | {row['hits']} |" for row in hit[:_ROWS]
-        ]
-        lines += [f"| and {len(hit) - _ROWS} more | | | |"] if len(hit) > _ROWS else []
+        rows = [(plain(row["value"]), row["type"], row["devices"], row["hits"]) for row in hit]
+        lines += _table(("Indicator", "Type", "Devices", "Hits"), rows)
         names = (row["computer_dns_name"] or row["machine_id"] or "?" for row in result["machines"])
         lines += ["", f"Devices: {plain(listed(names))}"]
     rest = len(result["indicators"]) - len(hit)
@@ -68,11 +66,15 @@ def of_packages(result: Result) -> str:
     lines = [f"**Evidence of {count(figures['requested'], 'device')}: {', '.join(words) or 'nothing to do'}**"]
     failed = [row for row in result["packages"] if row["failed"]]
     if failed:
-        lines += ["", "| Device | Failed | What to do |", "| --- | --- | --- |"]
-        for row in failed[:_ROWS]:
-            name, error = row["computer_dns_name"] or row["machine"], row["error"]
-            lines.append(f"| {plain(name)} | {plain(error['code'])} | {plain(error['advice'] or '')} |")
-        lines += [f"| and {len(failed) - _ROWS} more | | |"] if len(failed) > _ROWS else []
+        rows = [
+            (
+                plain(row["computer_dns_name"] or row["machine"]),
+                plain(row["error"]["code"]),
+                plain(row["error"]["advice"] or ""),
+            )
+            for row in failed
+        ]
+        lines += ["", *_table(("Device", "Failed", "What to do"), rows)]
     stored = [row["computer_dns_name"] or row["machine"] for row in result["packages"] if row["package"]]
     if stored:
         lines += ["", f"Packages: {plain(listed(stored))}"]
@@ -83,15 +85,10 @@ def of_packages(result: Result) -> str:
 
 
 def _left_out(rows: t.Sequence[Result]) -> list[str]:
-    if not rows:
-        return []
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     for row in rows:
-        reasons[row["why"]] = reasons.get(row["why"], 0) + row["entries"]
-    lines = ["", "Not searched:", ""]
-    ordered = sorted(reasons.items(), key=lambda each: -each[1])
-    lines += [f"- {number} x: {plain(why)}" for why, number in ordered[:_REASONS]]
-    return lines + ([f"- and {len(ordered) - _REASONS} more reasons"] if len(ordered) > _REASONS else [])
+        reasons[row["why"]] += row["entries"]
+    return _reasons("Not searched:", reasons)
 
 
 def of_compare(result: Result) -> str:
@@ -127,18 +124,23 @@ def _device(machine: Result) -> str:
 def _compared(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> list[str]:
     if not rows:
         return ["None in what was compared."]
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
-    lines += [f"| {' | '.join(plain(cell[:_CELL]) for cell in row)} |" for row in rows[:_ROWS]]
-    return lines + ([f"| and {len(rows) - _ROWS} more |{' |' * (len(heads) - 1)}"] if len(rows) > _ROWS else [])
+    return _table(heads, [[plain(cell[:_CELL]) for cell in row] for row in rows])
 
 
 def _not_compared(rows: t.Sequence[Result]) -> list[str]:
-    reasons: dict[str, int] = {}
-    for row in rows:
-        why = f"{row['artefact'] or 'package'}: {row['why']}"
-        reasons[why] = reasons.get(why, 0) + 1
+    return _reasons("Not comparable:", Counter(f"{row['artefact'] or 'package'}: {row['why']}" for row in rows))
+
+
+def _table(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[object]]) -> list[str]:
+    """rows: their cells are Markdown already."""
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows[:_ROWS]]
+    return lines + ([f"| and {len(rows) - _ROWS} more |{' |' * (len(heads) - 1)}"] if len(rows) > _ROWS else [])
+
+
+def _reasons(heading: str, reasons: Counter[str]) -> list[str]:
+    """The most frequent ones, with their numbers."""
     if not reasons:
         return []
-    ordered = sorted(reasons.items(), key=lambda each: -each[1])
-    lines = ["", "Not comparable:", "", *(f"- {number} x: {plain(why)}" for why, number in ordered[:_REASONS])]
-    return lines + ([f"- and {len(ordered) - _REASONS} more reasons"] if len(ordered) > _REASONS else [])
+    lines = ["", heading, "", *(f"- {number} x: {plain(why)}" for why, number in reasons.most_common(_REASONS))]
+    return lines + ([f"- and {len(reasons) - _REASONS} more reasons"] if len(reasons) > _REASONS else [])

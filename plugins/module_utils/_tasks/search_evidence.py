@@ -16,7 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.reading 
     prefetch,
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import findings_page
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import beside, findings_page
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import (
     export,
     finders,
@@ -296,13 +296,13 @@ class _Search:
             return
         folder = package.folder or package.path.parent
         try:
-            beside = export.folder_beside(folder, self.context.clock.wall())
+            where = beside.folder_beside(folder, self.context.clock.wall(), "search")
             if self.options.export:
                 self._warn_of_runs(result)
-                result["exported"] = export.write(beside, result["hits"], ran)
+                result["exported"] = export.write(where, result["hits"], ran)
             if self.options.report:
-                path = beside / "findings.html"
-                result["report"] = {"html": export.write_file(path, self._page(result, beside))}
+                page = self._page(result, where)
+                result["report"] = {"html": beside.write_file(where / "findings.html", page)}
         except OSError as failure:
             error = EvidenceError(
                 f"The findings could not be written beside {folder}: {failure.strerror}.",

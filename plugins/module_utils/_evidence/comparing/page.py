@@ -10,6 +10,10 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing import rows
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.beside import (
+    folder_beside,
+    write_file,
+)
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.frame import Page, Section
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.markup import (
     file_link,
@@ -17,10 +21,6 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.reportin
     table,
     terms,
     text,
-)
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.export import (
-    folder_beside,
-    write_file,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
 from ansible_collections.secops.defender.plugins.module_utils._words.version import VERSION

@@ -12,12 +12,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import typing as t
-from datetime import datetime, timezone
 from pathlib import Path
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.beside import write_file
 from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
 
 Row = dict[str, t.Any]
@@ -37,17 +36,6 @@ _WITH_IT = (
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?Z$")
 
 
-def folder_beside(evidence: Path, now: float, what: str = "search") -> Path:
-    """A new folder beside the evidence; within, what is written would be files that nobody has recorded.
-
-    now: seconds since 1970. Raises OSError.
-    """
-    moment = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    beside = evidence.with_name(f"{evidence.name}-{what}-{moment}-{os.urandom(4).hex()}")
-    beside.mkdir(mode=0o700)
-    return beside
-
-
 def write(folder: Path, hits: t.Sequence[Row], runs: Runs) -> list[str]:
     """Writes the findings in all forms; returns their paths. Raises OSError."""
     files = {
@@ -56,15 +44,6 @@ def write(folder: Path, hits: t.Sequence[Row], runs: Runs) -> list[str]:
         "timesketch.jsonl": _lines(sorted(_dated(hits, runs), key=lambda row: str(row["datetime"]))),
     }
     return [write_file(folder / name, content) for name, content in files.items()]
-
-
-def write_file(path: Path, content: str) -> str:
-    """A new file that only its owner may read; returns its path. Raises OSError."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    # Half a character of two, which only a strange record can have, is spelled out.
-    with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace", newline="") as text:
-        text.write(content)
-    return str(path)
 
 
 def _lines(rows: t.Iterable[Row]) -> str:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting.beside import folder_beside
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import export
 
 HIT: dict[str, t.Any] = {
@@ -25,7 +26,7 @@ HIT: dict[str, t.Any] = {
 
 def written(hits: list[dict[str, t.Any]], runs: export.Runs | None = None) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as room:
-        folder = export.folder_beside(Path(room, "evidence"), 1795424400.0)
+        folder = folder_beside(Path(room, "evidence"), 1795424400.0, "search")
         paths = export.write(folder, hits, runs or {})
         return {Path(path).name: Path(path).read_bytes() for path in paths}
 

@@ -47,7 +47,7 @@ options:
     type: int
     default: 100000
   max_unpacked:
-    description: How much of one package is unpacked, in bytes or with V(KiB), V(MiB), V(GiB). Nothing is unpacked to disk.
+    description: How much of one package is unpacked, in bytes or with V(KiB), V(MiB), V(GiB).
     type: str
     default: 64GiB
   max_entry:

@@ -4,7 +4,9 @@
 """What earlier runs have left in the custody log: requests, runs, packages.
 
 A request is one wish for one device's package: device and comment (trimmed). It is open until its package is stored or the
-device has failed. A run that takes up another one's request (C(resumed)) goes on with that request, and does not make it younger.
+device has failed. A run that takes up another one's request (C(resumed)) goes on with that request, and does not make it younger:
+how old it is (C(resume_within)) counts from when it was first made, whoever was at it since. A run that finds that the package it
+has taken up is kept no more, and asks anew, makes a new request of it; that one is as old as the new start.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Request:
     requested: when it was first made, seconds since 1970 by the service's clock, where the log tells it; since: by the control node's.
     run: the run that was at it last. word: how that run came to the action: C(started), C(already_running), C(reused),
     C(resumed); None while no action is known. failed: the code of the failure that ended it. known: how many actions were known
-    when it was made: those are none of its own. overtaken: a later request for the same device and comment has its package.
+    when it was made: those are none of its own. renewed: the run that was at it has asked anew, and the new request stands for it.
+    overtaken: a later request for the same device and comment has its package.
     run_state is right in what History returns, at the time it is returned.
     """
 
@@ -59,13 +62,14 @@ class Request:
     stored: bool = False
     failed: str | None = None
     message: str | None = None
+    renewed: bool = False
     overtaken: bool = False
     run_state: RunState = RunState.GONE
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is open any more: its package is stored, or the device has failed."""
-        return self.stored or self.failed is not None
+        """Whether nothing is open any more: its package is stored, the device has failed, or another request stands for it."""
+        return self.stored or self.failed is not None or self.renewed
 
 
 # What another run is at; see Custody.claim_start.
@@ -280,6 +284,9 @@ class History:
         run, key = str(entry.get("run")), _key(entry.get("machine_id"), entry.get("comment"))
         own = self._own(key, run)
         if own is None or own.ended or own.action_id is not None:
+            if own:
+                # What it had taken up is kept no more.
+                own.renewed = not own.ended
             own = self._new(entry)
         self._current[run, key[0]] = own
 
@@ -311,8 +318,11 @@ class History:
         return next((each for each in reversed(self.requests.get(key, [])) if each.run == run), None)
 
     def _left(self, key: tuple[str, str], action: str) -> Request | None:
-        """The request that a run takes up with this action: the one that led to it, or one whose reply never came."""
-        found = self.requests.get(key, [])[::-1]
+        """The request that a run takes up with this action: the one that led to it, or one whose reply never came.
+
+        Not one that has merely taken the same package: nobody picks that up, and it is younger.
+        """
+        found = [each for each in self.requests.get(key, [])[::-1] if each.word != _REUSED]
         same = next((each for each in found if each.action_id == action), None)
         return same or next((each for each in found if each.action_id is None and not each.ended), None)
 

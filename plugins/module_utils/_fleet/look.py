@@ -31,7 +31,7 @@ log: what the folder's log says of the request, that is of device and comment. o
     stored: its package is recorded. failed: it has ended without one. reused: it only took a package that was there.
 run: what became of the run that was at it. alive: it goes on. interrupted: it has no end and its master is gone, it gave up, it
     left some device unfinished, or it was an earlier try of this very task. ended: none of these; the request is closed.
-age: whether the request is older than resume_within.
+age: whether the request is older than resume_within, counted from when it was first made: picking it up makes it no younger.
 action: what the service says of the request's action. gone: there is none, or none any more. stale: it has succeeded, longer
     ago than reuse_within, which is set. Otherwise pending, unknown (a status word that nobody knows), fresh (succeeded) or bad.
     Where the request went out but its reply did not come back, it is the action that fits it by comment and time.

@@ -178,7 +178,9 @@ class Contract:
         if ran.alive:
             return False
         left = [chain for chain in chains if chain.last.ran is ran and chain.last.open]
-        unfinished = [chain for chain in left if not self._overtaken(chain, chains)]
+        unfinished = [
+            chain for chain in left if not self._overtaken(chain, chains) and not self._renewed(chain, chains)
+        ]
         return ran.given_up or bool(unfinished) or (task is not None and ran.task == task)
 
     def _overtaken(self, chain: _Chain, chains: list[_Chain]) -> bool:
@@ -189,6 +191,11 @@ class Contract:
             and each.last.stored
             for each in later
         )
+
+    def _renewed(self, chain: _Chain, chains: list[_Chain]) -> bool:
+        """A later run has gone on with it, and has asked anew because what it led to was gone."""
+        later = [ask for each in chains for ask in each.asks if ask.picked]
+        return any(ask.picked and ask.picked.root is chain.last.root for ask in later)
 
     def _same(self, ask: Asked, ran: Ran, device: Device) -> bool:
         return (ask.ran.folder, ask.ran.comment, ask.device.machine.id) == (ran.folder, ran.comment, device.machine.id)

@@ -168,6 +168,19 @@ def _killed(world: World, dest: Path, names: list[str] | None = None, after: flo
     world.restart()
 
 
+def _killed_before_its_link(world: World, dest: Path, **options: Any) -> None:
+    """A run that is killed when its action is known and its package is ready."""
+
+    def killed(step: str) -> None:
+        if step == "before package_link":
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(world, "step", killed)
+        run(world, ["pc01"], dest, **options)
+    world.restart()
+
+
 def _living(world: World, dest: Path, names: list[str] | None = None, after: float = 30.0, **options: Any) -> Run:
     """A run that has come so far, and is still there."""
     begun = prepare(world, names or ["pc01"], dest, **options)
@@ -193,6 +206,36 @@ def test_what_is_resumed_says_its_age(world: World, tmp_path: Path) -> None:
         3540, abs=9
     )
     assert run(world, ["pc01"], tmp_path)["pc01"].age is None
+
+
+@pytest.mark.parametrize("after", [0.4, 30.0], ids=["its reply never came", "its action was known"])
+def test_resume_within_is_counted_from_the_request_that_is_picked_up(
+    world: World, tmp_path: Path, after: float
+) -> None:
+    """Whoever has taken the same package in between, and to whom it happened too, makes it no younger."""
+    _killed(world, tmp_path, after=after)
+    world.clock.now += 3600.0
+    _killed_before_its_link(world, tmp_path, resume_within=0.0, reuse_within=7200.0)
+    world.clock.now += 20 * 3600.0
+    _killed_before_its_link(world, tmp_path)
+    assert prepare(world, ["pc01"], tmp_path)["pc01"].request == "resumed"
+    world.restart()
+    world.clock.now += 3.5 * 3600.0
+    assert prepare(world, ["pc01"], tmp_path)["pc01"].request is None
+
+
+def test_of_several_requests_the_latest_is_picked_up_and_its_own_age_counts(world: World, tmp_path: Path) -> None:
+    """The one before it has led to nothing that is known; it does not make the later one older."""
+    world.fault("collect", NetworkError("Gone."), left=1000)
+    _killed(world, tmp_path, after=1.0)
+    world.faults.clear()
+    world.clock.now += 20 * 3600.0
+    _killed(world, tmp_path, after=0.4)
+    world.clock.now += 20 * 3600.0
+    device = run(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == "resumed" and world.accepted == {"pc01": 1}
+    # The earlier one has what it wanted: nothing of it is left to be picked up.
+    assert all(overtaken for _action, overtaken in _open(tmp_path, world))
 
 
 def test_reuse_within_bounds_what_is_resumed(world: World, tmp_path: Path) -> None:
@@ -391,6 +434,56 @@ def test_a_resumed_package_that_has_expired_is_collected_anew_once(world: World,
         deed.expires_at = world.clock.now
     device = run(world, ["pc01"], tmp_path)["pc01"]
     assert device.request == "started" and device.package and world.accepted == {"pc01": 2}
+
+
+def _open(dest: Path, world: World) -> list[tuple[str, bool]]:
+    with Folder(str(dest), world.clock, read_only=True).custody as custody:
+        return [(each.action_id or "?", each.overtaken) for each in custody.history.open_requests()]
+
+
+@pytest.mark.parametrize("word", ["resumed", "reused"])
+def test_what_was_collected_anew_instead_of_an_expired_package_leaves_nothing_open(
+    world: World, tmp_path: Path, word: str
+) -> None:
+    """Otherwise it is named for ever, and the run that has finished all of it counts as interrupted."""
+    if word == "resumed":
+        _killed(world, tmp_path)
+    else:
+        _expired(world, "pc01")
+    world.clock.now += 3600.0
+    for deed in world.deeds.values():
+        deed.expires_at = world.clock.now
+    begun = run(world, ["pc01"], tmp_path, reuse_within=3 * 3600.0)
+    assert [what for _at, _who, what, _said in begun.observer.events][:2] == [word, "ready"]
+    assert begun["pc01"].request == "started" and begun["pc01"].package
+    assert _open(tmp_path, world) == []
+    # The same request once more is a new one.
+    assert run(world, ["pc01"], tmp_path)["pc01"].request == "started"
+
+
+def test_what_is_collected_anew_stays_named_until_it_is_there(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    world.clock.now += 3600.0
+    for deed in world.deeds.values():
+        deed.expires_at = world.clock.now
+    _killed(world, tmp_path)
+    newest = world.by_machine[world.machine("pc01").id][-1]
+    assert [action for action, overtaken in _open(tmp_path, world) if not overtaken] == [newest.id]
+    again = run(world, ["pc01"], tmp_path)["pc01"]
+    assert again.request == "resumed" and again.action.id == newest.id
+    assert _open(tmp_path, world) == []
+
+
+def test_what_was_picked_up_and_has_failed_is_over_and_is_asked_anew(world: World, tmp_path: Path) -> None:
+    world.plan("pc01", end=["Failed", "Succeeded"])
+    _killed(world, tmp_path)
+    begun = run(world, ["pc01"], tmp_path)
+    assert errors(begun) == {"pc01": "Failed"} and begun["pc01"].request == "resumed"
+    assert _open(tmp_path, world) == []
+    again = run(world, ["pc01"], tmp_path)
+    assert not errors(again) and again["pc01"].request == "started"
+    assert _open(tmp_path, world) == []
+    assert run(world, ["pc01"], tmp_path)["pc01"].request == "started"
 
 
 def test_an_expired_package_is_not_collected_anew_by_who_only_fetches(world: World, tmp_path: Path) -> None:

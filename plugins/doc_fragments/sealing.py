@@ -18,7 +18,8 @@ options:
     type: str
   tsa_ca_path:
     description:
-      - The certificate of the authority's root, and of those between, in a PEM file or in a folder of such files.
+      - The certificate of the authority's root, and of those between, in a PEM file or in a folder of such files. The authority's own
+        as well, if its stamps do not hold it.
       - A stamp that none of them vouches for is refused and not kept. Without this option, only what can be told without it is
         checked; O(secops.defender.defender_verify_evidence#module:tsa_ca_path) makes up for that later.
       - It says nothing of TLS. For an authority behind C(https) with a private certificate, set E(REQUESTS_CA_BUNDLE).

@@ -36,6 +36,8 @@ ANSWERS = {
     "refused": "the authority refuses the request",
     "other_hash": "a stamp for something else",
     "other_nonce": "a stamp for another request",
+    "chained": "there is a certificate between, and the stamp holds all of them, in an order that is not DER's",
+    "bare": "the stamp does not hold the certificate that it is signed with",
     "stranger": "a stamp by an authority that nobody knows",
     "expired": "the certificate was not valid any more",
     "no_usage": "the certificate is not one for time stamps",
@@ -86,10 +88,12 @@ class TimeAuthority:
         now = datetime.datetime.now(datetime.timezone.utc)
         self._root, self.ca_path = self._authority("root")
         _other, self.stranger_ca_path = stranger = self._authority("stranger")
+        between, between_path = self._authority("between", self._root)
         always = (now - _DAY, now + 365 * _DAY)
         usual = [ExtendedKeyUsageOID.TIME_STAMPING]
         self._signers = {
             "good": self._signer("good", self._root, always, usual),
+            "chained": self._signer("chained", between, always, usual),
             "brief": self._signer("brief", self._root, (now - _DAY, now + datetime.timedelta(seconds=brief)), usual),
             "stranger": self._signer("stranger-tsa", stranger[0], always, usual),
             "expired": self._signer("expired", self._root, (now - 9 * _DAY, now - _DAY), usual),
@@ -97,6 +101,9 @@ class TimeAuthority:
             "more_usages": self._signer("more-usages", self._root, always, [*usual, ExtendedKeyUsageOID.CODE_SIGNING]),
             "wrong_key_usage": self._signer("wrong-key-usage", self._root, always, usual, signs=False),
         }
+        chain = [Path(path).read_bytes() for path in (self.ca_path, between_path)]
+        chain.sort(key=lambda each: x509.load_pem_x509_certificate(each).public_bytes(serialization.Encoding.DER))
+        (folder / "chain.pem").write_bytes(b"".join(reversed(chain)))
         (folder / "serial").write_text("01\n", encoding="ascii")
         (folder / "tsa.cnf").write_text(_CONFIGURATION.format(serial=folder / "serial"), encoding="utf-8")
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -119,15 +126,17 @@ class TimeAuthority:
 
     # ---- certificates ----
 
-    def _authority(self, name: str) -> tuple[tuple[x509.Name, ec.EllipticCurvePrivateKey], str]:
+    def _authority(
+        self, name: str, issuer: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None = None
+    ) -> tuple[tuple[x509.Name, ec.EllipticCurvePrivateKey], str]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(f"Test time authority {name}")
         now = datetime.datetime.now(datetime.timezone.utc)
         certificate = (
-            _builder(subject, subject, key, (now - 30 * _DAY, now + 3650 * _DAY))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            _builder(subject, issuer[0] if issuer else subject, key, (now - 30 * _DAY, now + 3650 * _DAY))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else 1), critical=True)
             .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .sign(key, hashes.SHA256())
+            .sign(issuer[1] if issuer else key, hashes.SHA256())
         )
         path = self.folder / f"{name}-ca.pem"
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -175,13 +184,16 @@ class TimeAuthority:
             (work / "query").write_bytes(query[:place] + bytes(32) + query[place + 32 :])
         elif answer == "other_nonce":
             (work / "query").write_bytes(query[:-4] + bytes([query[-4] ^ 1]) + query[-3:])
+        elif answer == "bare":
+            # certReq comes last; without it OpenSSL leaves the certificate out.
+            (work / "query").write_bytes(query[:-1] + b"\x00")
         elif answer == "refused":
             self._openssl(work, "ts", "-query", "-digest", "00" * 20, "-sha1", "-out", "query")
         signer = self._signers.get(answer, self._signers["good"])
         if answer in ("no_usage", "more_usages", "wrong_key_usage"):
             # OpenSSL makes no stamp with such a certificate, so a good one is signed anew.
             return self._signed_anew(work, signer)
-        self._reply(work, signer)
+        self._reply(work, signer, *(("-chain", "../chain.pem") if answer == "chained" else ()))
         return (work / "reply").read_bytes()
 
     def _reply(self, work: Path, signer: _Pair, *more: str) -> None:

@@ -351,7 +351,7 @@ class _Verification:
         verdict.sealed = max((each.covers for each in verdict.seals if each.valid), default=0)
         verdict.changed = self._history.changed
         if required and verdict.sealed < verdict.changed:
-            since = f"line {verdict.sealed} on" if verdict.sealed else "its beginning on"
+            since = f"line {verdict.sealed + 1} on" if verdict.sealed else "its beginning on"
             verdict.find(UNSEALED, events.LOG_NAME, f"No valid seal vouches for the log from {since}.")
 
     def _content(self, name: str) -> bytes | NotValid | None:

@@ -176,7 +176,7 @@ def _sentence(options: Options, verdict: Verdict, node: str) -> str:
     if not verdict.verified:
         return (
             f"{where}: the custody log of {events} is as it was written, but there is no package, so nothing is verified."
-            f"{without}"
+            f"{without}{_seals(verdict)}"
         )
     head = (
         "The head that was given is in the log."

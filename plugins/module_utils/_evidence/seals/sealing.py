@@ -90,13 +90,18 @@ class Missing:
 
 
 def missing(history: History, signing: Signing | None, stamping: Stamping | None) -> Missing:
-    """What a folder lacks of what is wanted. Raises EvidenceError where the signing key cannot be read."""
+    """What a folder lacks of what is wanted. Raises EvidenceError where the signing key cannot be read.
+
+    Where both are wanted, a signature without a stamp over the line that tells of it is but half a seal: nobody knows when it was made.
+    """
     key = signatures.fingerprint(signing.key) if signing else None
-    signed = [each.covers for each in history.seals.values() if key and each.key == key]
+    signed = [each for each in history.seals.values() if key and each.key == key]
     stamped = [each.covers for each in history.seals.values() if each.path.endswith(".tsr")]
+    unsigned = signing is not None and max((each.covers for each in signed), default=0) < history.changed
+    last = max((each.line for each in signed), default=0)
     return Missing(
-        signing is not None and max(signed, default=0) < history.changed,
-        stamping is not None and max(stamped, default=0) < history.changed,
+        unsigned,
+        stamping is not None and (unsigned or max(stamped, default=0) < max(history.changed, last)),
     )
 
 

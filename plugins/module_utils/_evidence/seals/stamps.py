@@ -13,6 +13,7 @@ import re
 import typing as t
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ansible.module_utils.basic import missing_required_lib
@@ -28,11 +29,17 @@ _SHA256 = "2.16.840.1.101.3.4.2.1"
 _BROKEN = {"1.2.840.113549.2.5", "1.3.14.3.2.26"}
 _GRANTED = 0
 _BEGIN = re.compile(rb"-----BEGIN CERTIFICATE-----")
+# The tag of the certificates in a SignedData (RFC 5652, 5.1).
+_CERTIFICATES = 0xA0
 # What OpenSSL says of a chain, in our words.
 _CHAIN = (
     (
         re.compile("local issuer|self.signed|issuer certificate"),
         "tsa_ca_path does not hold the authority that it is by",
+    ),
+    (
+        re.compile("signer certificate not found|Certificates neither found"),
+        "it does not hold the certificate that it is signed with, and neither does tsa_ca_path",
     ),
     (re.compile("has expired"), "the authority's certificate was not valid any more at that time"),
     (re.compile("not yet valid"), "the authority's certificate was not yet valid at that time"),
@@ -124,7 +131,7 @@ def read(content: bytes) -> Stamp:
     """Raises NotValid for what is no time stamp with SHA-256, and MissingLibrary. Whose it is, only judge says."""
     client = library()
     try:
-        answer = client.decode_timestamp_response(content)
+        answer = client.decode_timestamp_response(_in_order(content))
         status = int(answer.status)
     except Exception:  # the library says so in many ways
         raise NotValid("it is no answer of a time-stamping authority") from None
@@ -146,19 +153,51 @@ def read(content: bytes) -> Stamp:
     return stamp
 
 
-def _signer(answer: t.Any) -> str:
-    """The name in the certificate that it is signed with; of several, the one that is for time stamps."""
-    from cryptography import x509
-    from cryptography.x509.oid import ExtendedKeyUsageOID
+def _in_order(content: bytes) -> bytes:
+    """An answer with its certificates in the order that DER wants of a set, without which the library reads none.
 
-    found = [x509.load_der_x509_certificate(each) for each in answer.signed_data.certificates]
-    for each in found:
-        usages = [
-            extension.value for extension in each.extensions if isinstance(extension.value, x509.ExtendedKeyUsage)
-        ]
-        if any(ExtendedKeyUsageOID.TIME_STAMPING in usage for usage in usages):
-            return printable(each.subject.rfc4514_string())
-    return printable(found[0].subject.rfc4514_string()) if found else "an authority that does not name itself"
+    OpenSSL's authorities write them as the chain goes. The order is no part of what is signed, and nothing gets longer by it.
+    """
+    try:
+        # TimeStampResp, its token, what the token holds, that as SignedData, and therein the certificates.
+        inside = _parts(content, 0, len(content))[0]
+        for number in (1, 1, 0):
+            inside = _parts(content, *inside[1:])[number]
+        start, end = next(part[1:] for part in _parts(content, *inside[1:]) if part[0] == _CERTIFICATES)
+    except (IndexError, StopIteration):
+        return content
+    ends = [start, *(part[2] for part in _parts(content, start, end))]
+    certificates = sorted(content[begin:until] for begin, until in pairwise(ends))
+    return content[:start] + b"".join(certificates) + content[end:]
+
+
+def _parts(content: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
+    """The DER values between two places: of each its tag, where its content begins, and where it ends. Raises IndexError."""
+    parts = []
+    while start < end:
+        tag, length, start = content[start], content[start + 1], start + 2
+        if length >= 0x80:
+            more = length & 0x7F
+            length, start = int.from_bytes(content[start : start + more], "big"), start + more
+        if start + length > end:
+            raise IndexError
+        parts.append((tag, start, start + length))
+        start += length
+    return parts
+
+
+def _signed_with(answer: t.Any, certificates: t.Iterable[t.Any]) -> t.Any:
+    """The certificate that an answer says it is signed with, None if it is not among these."""
+    said = {(each.issuer, each.serial_number) for each in answer.signed_data.signer_infos}
+    return next((each for each in certificates if (each.issuer, each.serial_number) in said), None)
+
+
+def _signer(answer: t.Any) -> str:
+    """The name in the certificate that it is signed with."""
+    from cryptography import x509
+
+    found = _signed_with(answer, (x509.load_der_x509_certificate(each) for each in answer.signed_data.certificates))
+    return printable(found.subject.rfc4514_string()) if found else "an authority that does not name itself"
 
 
 def answers(stamp: Stamp, line: bytes, nonce: int | None) -> None:
@@ -172,7 +211,12 @@ def answers(stamp: Stamp, line: bytes, nonce: int | None) -> None:
 def judge(stamp: Stamp, trusted: Trust) -> None:
     """Raises NotValid if nobody who is trusted vouches for it: chain and usage at the stamp's own time, signature, key usage."""
     client = library()
-    verifier = client.VerifierBuilder(roots=list(trusted.roots), intermediates=list(trusted.others)).build()
+    given = [*trusted.roots, *trusted.others]
+    # An authority may leave its certificate out, and then who trusts it has it.
+    own = None if stamp.answer.signed_data.certificates else _signed_with(stamp.answer, given)
+    verifier = client.VerifierBuilder(
+        roots=list(trusted.roots), intermediates=list(trusted.others), tsa_certificate=own
+    ).build()
     try:
         verifier.verify(stamp.answer, bytes.fromhex(stamp.digest))
     except client.VerificationError as failure:

@@ -154,6 +154,29 @@ def test_a_stamp_alone_is_of_the_head(folder: Path, authority: TimeAuthority) ->
     assert stamp["seq"] == len(before) and openssl_accepts(folder, stamp["path"], before[-1], authority.ca_path)
 
 
+def test_a_signature_over_what_is_stamped_already_is_stamped_as_well(
+    folder: Path, authority: TimeAuthority, signer: Signer
+) -> None:
+    """Otherwise nobody would know when it was made."""
+    seal(folder, tsa_url=authority.url())
+    result = seal(folder, **both(authority, signer))
+    assert [each["kind"] for each in result["seals"]] == ["signature", "time_stamp"]
+    assert lines(folder)[-1]["covers"] == lines(folder)[-2]["seq"]
+    assert not seal(folder, **both(authority, signer))["changed"]
+
+
+def test_certificates_in_any_order(folder: Path, authority: TimeAuthority) -> None:
+    """OpenSSL's authorities write the chain as it goes, and the library takes a set in DER's order alone."""
+    given: dict[str, t.Any] = {"tsa_url": authority.url("chained"), "tsa_ca_path": authority.ca_path}
+    line = texts(folder)[-1]
+    result = seal(folder, **given)
+    assert not result["failed"], result["msg"]
+    (stamp,) = result["seals"]
+    assert stamp["signer"] == "CN=Test time stamps chained"
+    assert openssl_accepts(folder, stamp["path"], line, authority.ca_path)
+    assert not seal(folder, **given)["changed"]
+
+
 def test_a_note_is_logged_before_it_is_sealed(folder: Path, signer: Signer) -> None:
     note = {"from": "A. Analyst", "to": "C. Counsel", "purpose": "Case 4711 ü"}
     result = seal(folder, signing_key=signer.key, note=note)

@@ -150,8 +150,17 @@ def test_what_comes_after_the_newest_seal(world: World, folder: Path) -> None:
     assert later["verified"] and "lines after it are not sealed" in later["msg"]
     required = check(folder, **world.trust(), require_seal=True)
     assert required["failed"] and kinds(required) == {"unsealed"}
+    sealed = max(json.loads(line).get("covers", 0) for line in texts(folder))
+    assert f"vouches for the log from line {sealed + 1} on." in required["msg"]
     world.seal(folder)
     assert check(folder, **world.trust(), require_seal=True)["verified"]
+
+
+def test_seals_of_a_folder_without_packages_are_told_of(world: World, tmp_path: Path) -> None:
+    add(tmp_path / "none", "run_started", tenant="t")
+    world.seal(tmp_path / "none")
+    result = check(tmp_path / "none", **world.trust())
+    assert not result["verified"] and "Sealed up to line 2 of 3" in result["msg"], result["msg"]
 
 
 def test_a_signature_alone_has_no_time(world: World, unsealed: Path) -> None:
@@ -189,6 +198,33 @@ def test_stamps_that_nobody_vouches_for(world: World, unsealed: Path, answer: st
     assert why in result["msg"] and "Check that tsa_ca_path" in result["msg"]
     # The packages are as they were; nothing is lost.
     assert result["summary"]["verified"] == 2
+
+
+def test_certificates_in_between_come_with_the_stamp(world: World, unsealed: Path) -> None:
+    world.seal(unsealed, "chained")
+    seals = check(unsealed, **world.trust(), require_seal=True)["seals"]
+    assert [seal["valid"] for seal in seals] == [True, True] and seals[1]["signer"] == "CN=Test time stamps chained"
+
+
+def test_an_authority_that_leaves_its_certificate_out(world: World, unsealed: Path, tmp_path: Path) -> None:
+    world.seal(unsealed, "bare", signs=False)
+    (seen,) = check(unsealed, **world.trust())["seals"]
+    assert not seen["valid"] and "certificate that it is signed with, and neither does tsa_ca_path" in seen["why"]
+    known = tmp_path / "known.pem"
+    known.write_bytes(Path(world.authority.ca_path).read_bytes() + (world.authority.folder / "good.pem").read_bytes())
+    (seen,) = check(unsealed, tsa_ca_path=str(known), require_seal=True)["seals"]
+    assert seen["valid"], seen["why"]
+
+
+def test_a_seal_that_holds_but_is_not_the_one_that_was_made(world: World, folder: Path) -> None:
+    """A signature made anew may be by a key that was stolen meanwhile; the stamp is over the first one."""
+    seal = next((folder / "seals").glob("*.sig"))
+    seal.write_bytes(seal.read_bytes() + b"\n")
+    result = check(folder, **world.trust())
+    assert kinds(result) == {"altered"}
+    signature = result["seals"][0]
+    assert not signature["valid"] and "the log tells of another file" in signature["why"]
+    assert result["seals"][1]["valid"]
 
 
 def test_the_wrong_authority(world: World, folder: Path) -> None:

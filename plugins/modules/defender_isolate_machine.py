@@ -107,8 +107,8 @@ options:
   require_evidence:
     description:
       - An evidence folder. A device without a verified package in it is not isolated, but fails with the reason. The package is held against its
-        record and the custody log, and the log against its own chain, as M(secops.defender.defender_verify_evidence) does it; no network is used for
-        that.
+        record and the custody log, the log against its own chain and its seals against the log, as M(secops.defender.defender_verify_evidence) does
+        it; no network is used for that, and nobody has to vouch for the seals.
       - A device that is isolated already, or being isolated, needs no evidence. Not looked at with O(state=released).
     type: path
   evidence_max_age:

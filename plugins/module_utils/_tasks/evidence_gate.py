@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import verify
-from ansible_collections.secops.defender.plugins.module_utils._evidence.events import LOG_NAME
+from ansible_collections.secops.defender.plugins.module_utils._evidence.events import LOG_NAME, SEAL_NAME
 from ansible_collections.secops.defender.plugins.module_utils._evidence.history import Request
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import Verdict
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, OptionsError
@@ -137,9 +137,13 @@ class Gate:
 
 
 def _broken(verdict: Verdict) -> str | None:
-    """What is wrong with the custody log itself, if anything is."""
-    found = [each for each in verdict.findings if each.path == LOG_NAME and each.kind in _BROKEN]
-    return f"{LOG_NAME}: {found[0].message}" if found else None
+    """What is wrong with the custody log itself, or with a seal that shows whether it was rewritten, if anything is."""
+    found = [
+        each
+        for each in verdict.findings
+        if each.kind in _BROKEN and (each.path == LOG_NAME or SEAL_NAME.match(each.path))
+    ]
+    return f"{found[0].path}: {found[0].message}" if found else None
 
 
 def _wrong_with(path: str, verdict: Verdict) -> str:

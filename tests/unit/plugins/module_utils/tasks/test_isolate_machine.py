@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.isolate_machine import TASK
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
@@ -417,7 +419,19 @@ def _removed(dest: Path) -> None:
     next(dest.glob("pc01/*.zip")).unlink()
 
 
-@pytest.mark.parametrize("forge", [_altered, _record_rewritten, _log_rewritten, _removed])
+def _seal_missing(dest: Path) -> None:
+    with Custody(dest, Clock()) as custody:
+        custody.append("seal_stored", path="seals/3.sig", sha256="0" * 64, covers=3)
+
+
+def _seal_of_a_longer_log(dest: Path) -> None:
+    (dest / "seals").mkdir(mode=0o700)
+    (dest / "seals" / "999.sig").write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    "forge", [_altered, _record_rewritten, _log_rewritten, _removed, _seal_missing, _seal_of_a_longer_log]
+)
 def test_evidence_that_is_not_as_it_was_written(post: Start, tmp_path: Path, forge: t.Callable[[Path], None]) -> None:
     desk = post(Device("pc01"))
     desk.collect("pc01", dest=tmp_path)

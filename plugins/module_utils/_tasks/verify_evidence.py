@@ -200,8 +200,7 @@ def _seals(verdict: Verdict) -> str:
     if not verdict.seals:
         return ""
     valid = [seal for seal in verdict.seals if seal.valid]
-    others = [f"{seal.path} ({seal.why})" for seal in verdict.seals if not seal.valid]
-    rest = f" Not valid: {listed(others)}." if others else ""
+    rest = _not_valid(verdict)
     if not valid:
         return f" No seal vouches for the log.{rest}"
     newest = max(valid, key=lambda seal: (seal.covers, seal.time or 0.0))
@@ -224,6 +223,16 @@ def _seals(verdict: Verdict) -> str:
         else "nothing after it counts"
     )
     return f" Sealed up to {told}; {said}.{rest} {asked}"
+
+
+def _not_valid(verdict: Verdict) -> str:
+    """Which seals nobody vouches for, and why: each reason once, for what is missing from the task is missing for all of them."""
+    reasons: dict[str, list[str]] = {}
+    for seal in verdict.seals:
+        if not seal.valid:
+            reasons.setdefault(seal.why or "", []).append(seal.path)
+    told = "; ".join(f"{listed(paths)} ({why})" for why, paths in reasons.items())
+    return f" Not valid: {told}." if told else ""
 
 
 def _without_package(verdict: Verdict) -> str:

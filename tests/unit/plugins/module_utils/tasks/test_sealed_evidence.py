@@ -132,6 +132,14 @@ def test_without_anybody_trusted_nothing_is_valid_and_nothing_wrong(folder: Path
     assert "No seal vouches for the log." in result["msg"]
 
 
+def test_what_makes_several_seals_not_valid_is_said_once(world: World, folder: Path) -> None:
+    add(folder, "device_failed", machine_id="0" * 40, code="Forbidden", comment="x")
+    world.seal(folder)
+    message = check(folder)["msg"]
+    assert message.count("tsa_ca_path was not given") == message.count("allowed_signers was not given") == 1
+    assert all(seal.name in message for seal in (folder / "seals").iterdir())
+
+
 def test_a_folder_without_seals(world: World, unsealed: Path) -> None:
     result = check(unsealed, **world.trust())
     assert (

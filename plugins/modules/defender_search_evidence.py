@@ -58,7 +58,8 @@ options:
     type: raw
   artefacts:
     description:
-      - Only these kinds of artefact, as M(secops.defender.defender_package_info) names them. An empty list selects none.
+      - Only these kinds of artefact, as M(secops.defender.defender_package_info) names them. A package that lacks one of them was not
+        searched whole, which RV(not_searched) says. An empty list selects none.
     type: list
     elements: str
   since:

@@ -159,6 +159,8 @@ def work(options: Options, context: Context) -> Result:
         result = compared.moments() if options.mode == _DIFF else compared.devices()
     except DefenderError as failure:
         return {**_failed(failure), "mode": options.mode, "node": context.node}
+    if not options.scope.artefacts:
+        result["msg"] += " artefacts is empty, which selects nothing."
     result.update(recorded=recorded, node=context.node)
     result["summary_text"] = summary_text.of_compare(result)
     _report(options, chosen, context, result)

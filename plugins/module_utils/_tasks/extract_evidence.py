@@ -260,6 +260,8 @@ class _Extraction:
             parts.append(f"{there} there already, with the same bytes")
         if self._left:
             parts.append(f"{len(self._left)} left out (not_searched says what and why)")
+        if not self._options.artefacts:
+            parts.append("artefacts is empty, which selects nothing")
         if self._chosen.older:
             parts.append(f"{count(self._chosen.older, 'older package')} left out (packages: all takes them)")
         return "; ".join(parts) + "."

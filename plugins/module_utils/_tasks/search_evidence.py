@@ -252,6 +252,8 @@ class _Search:
         rows = findings.rows()
         failed = self.options.require_complete and not findings.complete
         message = _sentence(rows, findings, self.chosen)
+        if self.options.scope.artefacts is not None and not self.options.scope.artefacts:
+            message += " artefacts is empty, which selects nothing."
         if failed:
             message += " require_complete is set, and not everything was searched: see not_searched."
         result: Result = {

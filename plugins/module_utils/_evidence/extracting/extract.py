@@ -22,9 +22,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.files im
     unwritable,
     write_all,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import MAM_WHY, Member, walk
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.facts import missing
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 
@@ -100,9 +98,9 @@ def extract(file: t.BinaryIO, meter: Meter, wanted: frozenset[str], target: Targ
         walk(file, meter, visitor)
     finally:
         visitor.close()
-    for kind in missing(visitor.system, visitor.kinds):
-        if kind in wanted:
-            found.left.append((None, kind, f"the package has no {kind}"))
+    # Of a package that was not read to its end, nobody can say what it lacks.
+    if not any(entry is None for entry, _kind, _why in found.left):
+        found.left += [(None, kind, f"the package has no {kind}") for kind in sorted(wanted - visitor.kinds)]
     return found
 
 
@@ -114,10 +112,9 @@ class _Visitor:
         self._names = Names()
         self._begun: list[_Entry] = []
         self.kinds: set[str] = set()
-        self.system = kinds.System.UNKNOWN
 
     def begin(self, names: t.Sequence[str]) -> None:
-        self.system = kinds.system_of(names)
+        pass
 
     def open(self, member: Member, first: bytes, container: bool) -> _Entry | None:
         self.kinds.add(member.kind)

@@ -60,7 +60,17 @@ _BLANKS = re.compile(r"[\s_-]+")
 # Kinds that a package of such a device always has. Not what depends on the device's settings (the firewall's log, prefetch on
 # servers), and not what one of the two layouts lacks.
 ALWAYS: dict[System, tuple[str, ...]] = {
-    System.WINDOWS: ("autoruns", "event_log", "network_connections", "processes", "services", "system_information"),
+    System.WINDOWS: (
+        "autoruns",
+        "event_log",
+        "installed_programs",
+        "network_connections",
+        "processes",
+        "scheduled_tasks",
+        "services",
+        "system_information",
+        "users_and_groups",
+    ),
     System.MACOS: ("processes",),
     System.LINUX: ("processes",),
     System.UNKNOWN: (),

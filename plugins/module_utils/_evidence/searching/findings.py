@@ -70,7 +70,8 @@ class Findings:
     def take(self, package: Package, found: Found, verified: bool) -> None:
         """A package's findings."""
         device = self._devices.setdefault(package.device, _Device(package))
-        device.read = True
+        device.read |= bool(found.read)
+        device.unread |= not found.read
         device.partly += [kind for _entry, kind, _why in found.not_searched]
         self.packages += 1
         self.size += found.size

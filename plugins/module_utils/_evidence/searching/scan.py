@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import eventlog, kinds, whose
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import Member, Sink, walk
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.encodings import Width, width_of
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.facts import missing
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import BLOCK, Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Type
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.needles import WIDE, Form
@@ -63,7 +62,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Scope:
-    """artefacts: kinds that are searched, None for all. since, until: seconds since 1970; what has no date is kept.
+    """artefacts: kinds that are searched, each of which a package is to have; None for all. since, until: seconds since 1970; what has no date is kept.
 
     max_hits: as many are listed of an indicator, and one at least.
     """
@@ -105,12 +104,17 @@ def search(
     walk(file, meter, visitor)
     found.system = visitor.system
     found.size = meter.unpacked
-    for kind in missing(found.system, visitor.kinds):
-        if scope.wants(kind):
+    due = kinds.ALWAYS[found.system] if scope.artefacts is None else sorted(scope.artefacts - {kinds.OTHER})
+    # Of a package that was not read to its end, nobody can say what it lacks.
+    cut = any(entry is None for entry, _kind, _why in found.not_searched)
+    for kind in () if cut else due:
+        if kind not in visitor.kinds:
             found.not_searched.append((None, kind, f"the package has no {kind}"))
-    for kind in missing(found.system, visitor.real):
-        if scope.wants(kind) and kind in visitor.kinds:
+        elif kind not in visitor.real and kind not in visitor.left_kinds:
             found.not_searched.append((None, kind, f"the package holds only error texts as {kind}"))
+    if not found.read and not found.not_searched:
+        why = "it has no entries with content" if scope.artefacts is None else "it has nothing of what was asked for"
+        found.not_searched.append((None, None, why))
     return found
 
 
@@ -127,8 +131,9 @@ class _Visitor:
         self._extras = extras
         self.system = kinds.System.UNKNOWN
         self.kinds: set[str] = set()
-        # Kinds of which something holds more than an error text.
+        # Kinds of which something holds more than an error text, and of which something was not read.
         self.real: set[str] = set()
+        self.left_kinds: set[str] = set()
 
     def begin(self, names: t.Sequence[str]) -> None:
         self.system = kinds.system_of(names)
@@ -155,6 +160,8 @@ class _Visitor:
         return inner
 
     def left_out(self, name: str | None, kind: str | None, why: str) -> None:
+        if kind is not None:
+            self.left_kinds.add(kind)
         if kind is None or self._scope.wants(kind):
             self._found.not_searched.append((name, kind, why))
 

@@ -22,6 +22,9 @@ WHOLE = {
     NETWORK: b"TCP 10.0.0.5:52344",
     "Processes/Processes.csv": b"4,System",
     "Services/Services.csv": b"Sense,Running",
+    "Scheduled Tasks/ScheduledTasks.csv": b"Defrag,Ready",
+    "Installed Programs/InstalledPrograms.csv": b"Edge",
+    "Users and Groups/LocalGroups.txt": b"Administrators",
     "System Information/SystemInformation.txt": b"Windows 11",
     "Security Event Log/Security.evtx": artefacts.event_log([artefacts.Event(1, data={"A": "b"})], "pc"),
 }

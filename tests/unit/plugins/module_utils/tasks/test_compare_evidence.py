@@ -64,6 +64,12 @@ def test_twenty_oddities_among_four_hundred_devices(evidence: Evidence) -> None:
     assert all(row["of"] == 400 for row in result["items"])
 
 
+def test_no_artefacts_select_nothing_and_it_is_said(evidence: Evidence) -> None:
+    evidence.add("pc1")
+    evidence.add("pc2")
+    assert "artefacts is empty, which selects nothing." in compare(evidence, artefacts=[])["msg"]
+
+
 def test_without_masks_nearly_everything_is_rare(evidence: Evidence) -> None:
     for number in range(3):
         device = estate.Device(number)

@@ -250,8 +250,17 @@ def test_what_is_damaged_or_too_large_is_left_out_without_a_trace(evidence: Evid
 def test_limits_are_kept(evidence: Evidence, dest: Path) -> None:
     evidence.add("pc1")
     result = take(evidence, dest, max_entries=2)
-    first = result["not_searched"][0]
+    (first,) = result["not_searched"]
     assert (first["entry"], first["why"]) == (None, "the package has more than 2 entries; the rest was not read")
+
+
+def test_what_was_asked_for_and_is_not_there_is_said(evidence: Evidence, dest: Path) -> None:
+    evidence.add("pc1")
+    result = take(evidence, dest, artefacts=["event_log", "firewall_log"])
+    (left,) = result["not_searched"]
+    assert (left["artefact"], left["why"]) == ("firewall_log", "the package has no firewall_log")
+    assert len(result["files"]) == 1 and not result["complete"]
+    assert "selects nothing" in take(evidence, dest, artefacts=[])["msg"]
 
 
 def test_a_package_that_differs_from_its_record_is_not_touched(evidence: Evidence, dest: Path) -> None:

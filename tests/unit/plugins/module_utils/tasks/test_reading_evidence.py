@@ -86,6 +86,50 @@ def test_an_artefact_that_is_missing_or_holds_an_error_text_was_not_searched(evi
     ]
 
 
+@pytest.mark.parametrize("wanted", [["firewall_log"], "firewall_log,prefetch", []])
+def test_what_was_asked_for_and_is_not_there_was_not_searched(evidence: Evidence, wanted: t.Any) -> None:
+    evidence.add("pc1")
+    result = search(evidence, artefacts=wanted)
+    assert "on 0 of 1 device; 1 not searched." in result["msg"] and not result["complete"]
+    assert ("selects nothing" in result["msg"]) is (wanted == [])
+    assert result["not_searched"] and search(evidence, artefacts=wanted, require_complete=True)["failed"]
+    # What is there of it is searched, and the rest is said.
+    assert search(evidence, artefacts=["firewall_log", "services"])["indicators"][0]["searched"]["partly"] == 1
+    assert search(evidence, artefacts=["event_log", "services"])["complete"]
+
+
+def test_of_a_package_that_was_not_read_to_its_end_nobody_says_what_it_lacks(evidence: Evidence) -> None:
+    evidence.add("pc1")
+    (row,) = search(evidence, max_entries=2)["not_searched"]
+    assert row["why"] == "the package has more than 2 entries; the rest was not read"
+
+
+def encrypted(package: bytes) -> bytes:
+    data = bytearray(package)
+    for magic, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = data.find(magic)
+        while at >= 0:
+            data[at + flags] |= 1
+            at = data.find(magic, at + 4)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("package", "why"),
+    [(artefacts.zipped({}), "no entries with content"), (artefacts.zipped({"a.txt": b""}), "no entries with content"),
+     (encrypted(artefacts.zipped(WHOLE)), "it is encrypted")],
+)  # fmt: skip
+def test_a_package_of_which_nothing_was_read_was_not_searched(evidence: Evidence, package: bytes, why: str) -> None:
+    path = evidence.add("pc1", recorded=False)
+    path.write_bytes(package)
+    result = search(evidence, unrecorded=True)
+    assert result["msg"] == "203.0.113.7 on 0 of 1 device; 1 not searched." and not result["complete"]
+    # One reason an entry: what is encrypted is no error text.
+    assert {row["why"].partition(" as ")[0] for row in result["not_searched"]} == {
+        "it has no entries with content" if "content" in why else why
+    }
+
+
 def test_every_device_with_a_hit_keeps_one(evidence: Evidence) -> None:
     for number in range(400):
         evidence.add(f"pc{number}", {NETWORK: b"203.0.113.7 203.0.113.7"})

@@ -108,7 +108,8 @@ def test_a_computers_name_in_any_language(text: str, codec: str) -> None:
 
 def test_missing_kinds() -> None:
     assert facts_of(artefacts.zipped({"Autoruns/a.txt": b"something"})).missing == [
-        "event_log", "network_connections", "processes", "services", "system_information",
+        "event_log", "installed_programs", "network_connections", "processes", "scheduled_tasks", "services", "system_information",
+        "users_and_groups",
     ]  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.models impo
 
 # Characters of an excerpt before and behind what was found.
 _EXCERPT = 80
+# Characters of a line that its date is among.
+_DATE = 40
 _ASCII_END = 0x7F
 # The kind whose lines begin with a time that has a zone.
 _DATED = "defender_logs"
@@ -264,6 +266,10 @@ class _Text:
         self._fresh = 0
         self._lines = 0
         self._counted = 0
+        # Where the line begins that was looked at last, None for before the window: then it begins so. Up to where that is known.
+        self._begins: int | None = 0
+        self._begun = b""
+        self._known = 0
 
     def feed(self, block: bytes) -> None:
         self._parts.append(block)
@@ -298,6 +304,8 @@ class _Text:
         self._search(window, limit)
         keep = max(0, limit - self._plan.reach) & ~1
         self._count_lines(window, keep)
+        if self._collector.member.kind == _DATED:
+            self._begun, self._begins, self._known = self._line_begun(window, keep), None, 0
         self._window, self._offset, self._fresh = window[keep:], self._offset + keep, limit - keep
 
     def _search(self, window: bytes, limit: int) -> None:
@@ -314,19 +322,30 @@ class _Text:
                     self._take(index, value, window, at, form)
 
     def _take(self, index: int, value: str, window: bytes, at: int, form: Form) -> None:
-        kind = self._collector.member.kind
-        if self._collector.scope.is_bounded and kind == _DATED:
-            line = _line_around(window, at, len(form.needle), form.codec)
-            if not self._collector.scope.covers(_date_of(line[0])):
+        time = None
+        if self._collector.member.kind == _DATED:
+            codec = WIDE if len(self._feed) == 2 else form.codec
+            time = _date_text(_readable(self._line_begun(window, at), codec))
+            if not self._collector.scope.covers(parse_time(time) if time else None):
                 return
         if self._collector.allows(index, value):
-            self._collector.take(index, lambda: self._hit(index, window, at, form))
+            self._collector.take(index, lambda: self._hit(index, window, at, form, time))
 
-    def _hit(self, index: int, window: bytes, at: int, form: Form) -> Hit:
+    def _hit(self, index: int, window: bytes, at: int, form: Form, time: str | None) -> Hit:
         number = self._lines + window.count(self._feed, self._counted_from(), at) + 1
-        begun, excerpt = _line_around(window, at, len(form.needle), form.codec)
-        time = _date_text(begun) if self._collector.member.kind == _DATED else None
+        excerpt = _line_around(window, at, len(form.needle), form.codec)
         return self._collector.hit(index, excerpt, offset=self._offset + at, line=number, time=time)
+
+    def _line_begun(self, window: bytes, at: int) -> bytes:
+        """How the line begins that a place is in, however far that is. Places come in their order, so nothing is looked at twice."""
+        feed = window.rfind(self._feed, self._known, at)
+        if feed >= 0:
+            self._begins = feed + len(self._feed)
+        # What ends a line may have its first byte right before the place.
+        self._known = max(self._known, at - len(self._feed) + 1)
+        if self._begins is None:
+            return self._begun
+        return window[self._begins : self._begins + _DATE * len(self._feed)]
 
     def _counted_from(self) -> int:
         return max(0, self._counted - self._offset)
@@ -338,20 +357,19 @@ class _Text:
             self._counted = self._offset + upto
 
 
-def _line_around(window: bytes, at: int, length: int, codec: str) -> tuple[str, str]:
-    """The beginning of the line, as far as it is near, and an excerpt of it around a place."""
+def _line_around(window: bytes, at: int, length: int, codec: str) -> str:
+    """An excerpt of a line around a place."""
     width = 2 if codec == WIDE else 1
     feed = b"\n\0" if width == 2 else b"\n"
-    near = 4 * _EXCERPT * width
+    near = _EXCERPT * width
     first = window.rfind(feed, max(0, at - near), at)
     first = max(0, at - near) if first < 0 else first + width
     first += (at - first) % width
     end = at + length
     last = window.find(feed, end, end + near)
-    last = min(len(window), end + _EXCERPT * width) if last < 0 else min(last, end + _EXCERPT * width)
+    last = min(len(window), end + near) if last < 0 else last
     last -= (last - end) % width
-    begin = max(first, at - _EXCERPT * width)
-    return _readable(window[first : first + 40 * width], codec), _readable(window[begin:last], codec).strip()
+    return _readable(window[first:last], codec).strip()
 
 
 def _readable(data: bytes, codec: str) -> str:
@@ -371,11 +389,6 @@ def _date_text(line: str) -> str | None:
     """The time that a line of Defender's own logs begins with, where its zone is told (a Z)."""
     word = line.strip().partition(" ")[0].strip("[]")
     return word if word.endswith("Z") and parse_time(word) else None
-
-
-def _date_of(line: str) -> float | None:
-    text = _date_text(line)
-    return parse_time(text) if text else None
 
 
 class _Log:

@@ -280,6 +280,22 @@ def test_what_is_dated_is_held_against_since_and_until() -> None:
     assert whole == {0: 6}
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("far", [10, 300, 5000, 1_500_000])
+def test_a_long_line_has_the_date_that_it_begins_with(codec: str, far: int) -> None:
+    first, second = "2026-11-20T10:30:00.000Z", "2026-11-23T10:30:00.000Z"
+    lines = [
+        f"{first} {'x' * far} 203.0.113.7",
+        f"{second} {'y ' * (far // 2)} 203.0.113.7 {'z' * far} 203.0.113.7",
+        "203.0.113.7",
+    ]
+    data = "\r\n".join([f"{first} nothing"] * 3 + lines).encode(codec)
+    files = {"WdSupportLogs/MPLog-1.log": b"\xfe\xff" + data if codec == "utf-16-be" else data}
+    assert [hit.time for hit in found_in(files, "203.0.113.7").hits] == [first, second, second, None]
+    late = Scope(since=1795424400)
+    assert [hit.time for hit in found_in(files, "203.0.113.7", scope=late).hits] == [second, second, None]
+
+
 def test_only_the_kinds_that_are_wanted() -> None:
     files = {"Processes/Processes.csv": b"203.0.113.7", "DnsCache.txt": b"203.0.113.7"}
     found = found_in(files, "203.0.113.7", scope=Scope(artefacts=frozenset({"processes"})))

@@ -44,7 +44,8 @@ options:
       - What a text is, is told by its form. C(ip), C(ip_range) (CIDR), C(hash), C(domain) (with its subdomains), C(url) (whatever the
         scheme), C(file_name), and C(text) for anything else. A text under four characters needs its type said. Defanged forms are
         understood.
-      - A text that holds a comma is written as a mapping with C(type=text).
+      - A text that holds a comma is written as a mapping with C(type=text); blanks at its ends are part of it then.
+      - Numbers and wildcards are refused, with what to write instead; C(*.) before a domain is understood.
     type: raw
   indicators_file:
     description:
@@ -68,7 +69,7 @@ options:
         and the lines of Defender's own logs. What has no date is kept, and marked so (C(dated)).
     type: str
   until:
-    description: Only what was written at that time or earlier; see O(since).
+    description: Only what was written at that time or earlier; a day means all of it. See O(since).
     type: str
   max_hits:
     description:

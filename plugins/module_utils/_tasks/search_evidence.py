@@ -44,7 +44,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     printable,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso, parse_time
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
+from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, shown
 
 _NAME = "defender_search_evidence"
 # Refused indicators and findings that the sentence tells; all are in the result.
@@ -99,7 +99,7 @@ class Options:
             raise OptionsError(
                 "max_hits is below 1.", advice="Every device with a hit keeps at least one: give 1 or more."
             )
-        since, until = (_moment(name, given[name]) for name in ("since", "until"))
+        since, until = _moment("since", given["since"]), _moment("until", given["until"], last=True)
         if since is not None and until is not None and since > until:
             raise OptionsError("since is later than until.", advice="Exchange the two. Nothing was read.")
         artefacts = None if given["artefacts"] is None else reading.artefacts(given["artefacts"])
@@ -117,13 +117,13 @@ class Options:
         )
 
 
-def _moment(name: str, value: str | None) -> float | None:
-    """Seconds since 1970 of a time in UTC. Raises OptionsError."""
+def _moment(name: str, value: str | None, last: bool = False) -> float | None:
+    """Seconds since 1970 of a time in UTC; of a day its first moment, or its last one. Raises OptionsError."""
     if value is None:
         return None
     text = value.strip()
     if _DAY.match(text):
-        text += "T00:00:00Z"
+        text += "T23:59:59.999999Z" if last else "T00:00:00Z"
     minute = _MINUTE.match(text)
     if minute:
         text = f"{minute[1]}T{minute[2]}:00{minute[3]}"
@@ -162,8 +162,7 @@ def work(options: Options, context: Context) -> Result:
 def _understood(options: Options, given: indicator_files.Given, context: Context) -> list[Indicator]:
     """Takes in all indicators; returns those that are never reported. Raises EvidenceError for a file that cannot be read."""
     now = context.clock.wall()
-    for number, (value, word, note) in enumerate(_listed(options.indicators), 1):
-        given.take(f"indicators, element {number}", value, word, note)
+    _take("indicators", options.indicators, given)
     if options.indicators_file:
         try:
             with open(options.indicators_file, "rb") as file:
@@ -177,26 +176,31 @@ def _understood(options: Options, given: indicator_files.Given, context: Context
             raise OptionsError(f"indicators_file {options.indicators_file} is larger than 64 MiB.", advice="Split it.")
         indicator_files.read_file(content, now, given)
     allowed = indicator_files.Given()
-    for number, (value, word, note) in enumerate(_listed(options.allow), 1):
-        allowed.take(f"allow, element {number}", value, word, note)
+    _take("allow", options.allow, allowed)
     given.refused += allowed.refused
     return allowed.indicators
 
 
-def _listed(given: t.Any) -> t.Iterator[tuple[str, str | None, str | None]]:
-    """Value, type and note of each element: a list, lines, texts with commas or semicolons, mappings, JSON."""
-    for element in indicator_files.elements(given):
-        if not isinstance(element, dict):
-            yield str(element), None, None
-            continue
-        unknown = [str(key) for key in element if key not in ("value", "type", "note")]
-        if unknown or not isinstance(element.get("value"), str):
+def _take(option: str, listed: t.Any, given: indicator_files.Given) -> None:
+    """Takes in each element: a list, lines, texts with commas or semicolons, mappings, JSON. Raises OptionsError."""
+    for number, element in enumerate(() if listed is None else indicator_files.elements(listed), 1):
+        where = f"{option}, element {number}"
+        one = element if isinstance(element, dict) else {"value": element}
+        unknown = [str(key) for key in one if key not in ("value", "type", "note")]
+        if unknown or "value" not in one:
             raise OptionsError(
                 f"An indicator has {', '.join(unknown) or 'no value'}.",
                 advice="An indicator is a text, or a mapping of value, type and note. Nothing was read.",
             )
-        word, note = element.get("type"), element.get("note")
-        yield element["value"], None if word is None else str(word), None if note is None else str(note)
+        value, word, note = (one.get(key) for key in ("value", "type", "note"))
+        if not isinstance(value, str):
+            given.refuse(
+                where, shown(value), "it is no text; write it in quotes, with type: text if that is what it is"
+            )
+        elif word is None and indicator_files.LIKE_JSON.match(value):
+            given.refuse(where, value, "it begins like JSON but is none")
+        else:
+            given.take(where, value, None if word is None else str(word), None if note is None else str(note))
 
 
 def _refusal(given: indicator_files.Given) -> OptionsError:

@@ -28,6 +28,8 @@ _VALUE = ("value", "indicatorvalue", "indicator", "ioc")
 _TYPE = ("type", "indicatortype")
 _NOTE = ("note", "title", "comment", "description")
 _COMMENT = re.compile(r"\s+#.*$")
+# Not an address in brackets, a GUID in braces or a text that begins so.
+LIKE_JSON = re.compile(r"\s*(?:\{\s*\"|\[\s*[\[{\"])")
 
 
 @dataclass
@@ -62,9 +64,11 @@ def read_file(content: bytes, now: float, given: Given) -> None:
         except RecursionError:
             given.refuse("file", text.lstrip()[:80], "it is nested too deeply")
             return
-        except ValueError:
-            data = None
-        if data is not None:
+        except ValueError as failure:
+            if LIKE_JSON.match(text):
+                given.refuse("file", text.lstrip()[:80], f"it begins like JSON but is none: {failure}")
+                return
+        else:
             _read_json(data, now, given)
             return
     _read_lines(text, given)
@@ -82,7 +86,8 @@ def _read_lines(text: str, given: Given) -> None:
         return
     for number, line in enumerate(lines, 1):
         line = line.strip()
-        if line and not line.startswith("#") and line.lower() != "value":
+        # A heading alone.
+        if line and not line.startswith("#") and (line.strip('"').lower() not in _VALUE or line != first.strip()):
             _read_line(f"line {number}", _COMMENT.sub("", line), given)
 
 
@@ -98,16 +103,26 @@ def _separator(line: str) -> str:
     return max(",;\t", key=line.count)
 
 
+def _separator_of(line: str) -> str:
+    """What separates the cells of a line without headings: a comma, or what stands before a word for a type."""
+    for separator in ";\t":
+        cell = line.partition(separator)[2].partition(separator)[0].strip(' "').lower()
+        if cell in WORDS or cell in _PAIRS:
+            return separator
+    return ","
+
+
 def _cells(line: str, separator: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
 
 
 def _read_line(where: str, line: str, given: Given) -> None:
-    if "," not in line:
+    separator = _separator_of(line)
+    if separator not in line:
         given.take(where, line.strip('"') if line.startswith('"') else line)
         return
     try:
-        cells = [cell.strip() for cell in _cells(line, ",")]
+        cells = [cell.strip() for cell in _cells(line, separator)]
     except csv.Error as failure:
         given.refuse(where, line, f"it is no CSV: {failure}")
         return
@@ -151,8 +166,9 @@ def _read_table(text: str, header: list[str], separator: str, given: Given) -> N
 def _read_json(data: t.Any, now: float, given: Given) -> None:
     objects = data.get("objects", [data]) if isinstance(data, dict) else data
     if not isinstance(objects, list):
-        given.refuse("file", "", "its objects are no list")
+        given.refuse("file", str(data)[:80], "it is no list of indicators, and has none")
         return
+    objects = [each for one in objects for each in _of_bundle(one)]
     for number, each in enumerate(objects, 1):
         if isinstance(each, str):
             given.take(f"element {number}", each)
@@ -166,6 +182,12 @@ def _read_json(data: t.Any, now: float, given: Given) -> None:
             _read_stix(each, number, now, given)
         elif not _is_stix(each) and each.get("type") != "bundle":
             given.refuse(f"element {number}", str(each)[:80], "it has no value, and is no STIX object")
+
+
+def _of_bundle(each: t.Any) -> list[t.Any]:
+    """What a STIX bundle within a list has; anything else as it is."""
+    inside = each.get("objects") if isinstance(each, dict) and each.get("type") == "bundle" else None
+    return inside if isinstance(inside, list) else [each]
 
 
 def _is_stix(each: t.Mapping[str, t.Any]) -> bool:
@@ -333,16 +355,17 @@ _IN_A_ROW = re.compile(r"[,;]")
 
 
 def elements(given: t.Any) -> t.Iterator[t.Any]:
-    """Texts and mappings of what a task was given: a list, lines, commas and semicolons, or JSON from a survey."""
-    if given is None:
-        return
+    """Texts and mappings of what a task was given: a list, lines, commas and semicolons, or JSON from a survey.
+
+    What can be no indicator (a number, true, null) comes as it is, for its reader to refuse.
+    """
     if isinstance(given, (list, tuple, set, frozenset)):
         for each in given:
             yield from elements(each)
-    elif isinstance(given, dict):
-        yield given
+    elif isinstance(given, (str, bytes)):
+        yield from _elements_of_text((given.decode("utf-8", "replace") if isinstance(given, bytes) else given).strip())
     else:
-        yield from _elements_of_text(str(given).strip())
+        yield given
 
 
 def _elements_of_text(text: str) -> t.Iterator[t.Any]:

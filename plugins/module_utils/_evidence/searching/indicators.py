@@ -55,14 +55,15 @@ WORDS: dict[str, Type] = {
     **dict.fromkeys(("hostname", "domainname", "domain-name", "fqdn", "host"), Type.DOMAIN),
     **dict.fromkeys(("uri", "link"), Type.URL),
     **dict.fromkeys(
-        ("md5", "sha1", "sha-1", "sha256", "sha-256", "sha512", "sha-512", "filemd5", "filesha1", "filesha256",
+        ("md5", "sha1", "sha-1", "sha256", "sha-256", "sha384", "sha-384", "sha512", "sha-512", "filemd5", "filesha1", "filesha256",
          "certificatethumbprint", "x509-fingerprint-sha1", "x509-fingerprint-sha256"),
         Type.HASH,
     ),
-    **dict.fromkeys(("filename", "file-name", "file"), Type.FILE_NAME),
+    **dict.fromkeys(("filename", "file-name", "file", "attachment", "email-attachment"), Type.FILE_NAME),
     **dict.fromkeys(
         ("string", "regkey", "mutex", "named pipe", "user-agent", "pattern-in-file", "email", "email-src", "email-dst",
-         "windows-service-name", "windows-service-displayname", "windows-scheduled-task", "process", "command-line"),
+         "windows-service-name", "windows-service-displayname", "windows-scheduled-task", "process", "command-line", "email-subject",
+         "target-user", "target-machine"),
         Type.TEXT,
     ),
 }  # fmt: skip
@@ -74,7 +75,10 @@ _PAIRS: dict[str, tuple[Type, Type | None]] = {
     "filename|md5": (Type.FILE_NAME, Type.HASH),
     "filename|sha1": (Type.FILE_NAME, Type.HASH),
     "filename|sha256": (Type.FILE_NAME, Type.HASH),
+    "filename|sha384": (Type.FILE_NAME, Type.HASH),
     "filename|sha512": (Type.FILE_NAME, Type.HASH),
+    "malware-sample": (Type.FILE_NAME, Type.HASH),
+    "regkey|value": (Type.TEXT, Type.TEXT),
 }
 
 SHORTEST_TEXT = 4
@@ -117,7 +121,7 @@ def refang(text: str) -> str:
 
 def parse(value: str, type_word: str | None = None, note: str | None = None) -> list[Indicator]:
     """The indicators that a value is: one, or two for MISP's pairs. Raises Refused."""
-    value = value.strip()
+    given, value = value, value.strip()
     if not value:
         raise Refused("it is empty")
     if len(value) > _LONGEST:
@@ -130,7 +134,8 @@ def parse(value: str, type_word: str | None = None, note: str | None = None) -> 
             f"its type {type_word!r} is not known. Types: {', '.join(each.value for each in Type if each is not Type.YARA)}"
         )
     kind = WORDS[word] if word else form_of(value)
-    return [_typed(value, kind, note)]
+    # Of a text whose type is said, blanks are part: "-enc " is not in "-encoding".
+    return [_typed(given if word and kind is Type.TEXT else value, kind, note)]
 
 
 def _pair(value: str, types: tuple[Type, Type | None], word: str, note: str | None) -> list[Indicator]:
@@ -161,6 +166,15 @@ def form_of(value: str) -> Type:
 
 
 def _name_or_text(plain: str) -> Type:
+    if "*" in plain.removeprefix("*.") and not re.search(r"\s", plain):
+        raise Refused(
+            "it has a wildcard, and none is understood but *. before a domain; write the part that is the same, with type: text "
+            "(also where the * itself is meant), or addresses as 203.0.113.0/24"
+        )
+    if plain.startswith("*.") and not _DOMAIN.match(plain[2:]):
+        raise Refused(
+            "it has a wildcard, and *. is understood before a domain only; write the ending alone, with type: text"
+        )
     if any(sign in plain for sign in '\\<>|"'):
         return Type.TEXT
     host, slash, _path = plain.partition("/")

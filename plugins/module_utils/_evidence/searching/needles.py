@@ -30,7 +30,7 @@ NARROW = "utf-8"
 PREFETCH_CUT = 29
 # Characters of context that a judge is given, at least.
 REACH = 96
-_SHORTEST_ANCHOR, _SHORTEST_BASE64 = 4, 5
+_SHORTEST_ANCHOR, _SHORTEST_BASE64 = 4, 4
 _IN_BASE64 = (Type.TEXT, Type.URL, Type.DOMAIN)
 
 
@@ -69,7 +69,7 @@ def _hash(indicator: Indicator, _ports: bool) -> _Spelled:
 
 
 def _domain(indicator: Indicator, _ports: bool) -> _Spelled:
-    return [(name, borders.domain) for name in dict.fromkeys((indicator.value, punycode(indicator.value)))]
+    return [(name, borders.domain) for name in both_forms(indicator.value)]
 
 
 def punycode(name: str) -> str:
@@ -80,11 +80,21 @@ def punycode(name: str) -> str:
         return name
 
 
+def both_forms(name: str) -> list[str]:
+    """A domain, and its other form where it is an IDN: as people read it, and as it is asked for in DNS."""
+    try:
+        read = name.encode("ascii").decode("idna").lower()
+    except UnicodeError:
+        read = name
+    return list(dict.fromkeys((name, punycode(name), read)))
+
+
 def _url(indicator: Indicator, _ports: bool) -> _Spelled:
     rest = indicator.value.partition("://")[2] or indicator.value
-    host, _slash, path = rest.partition("/")
+    host, slash, path = rest.partition("/")
     has_path = bool(path) or any(sign in host for sign in "?#")
-    return [(rest if has_path else host, borders.url(has_path))]
+    forms = [host] if any(sign in host for sign in "?#:@[") else both_forms(host)
+    return [(f"{form}{slash}{path}" if has_path else form, borders.url(has_path)) for form in forms]
 
 
 def _file_name(indicator: Indicator, _ports: bool) -> _Spelled:

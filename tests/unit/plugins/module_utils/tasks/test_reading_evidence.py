@@ -332,6 +332,22 @@ def test_what_cannot_be_meant_is_refused(evidence: Evidence, args: dict[str, t.A
     assert set(result) == set(search(evidence))
 
 
+@pytest.mark.parametrize(
+    "element", [4711, True, None, 1.5, {"value": 4624, "type": "text"}, '["evil.exe"', '{"value": "evil.exe"']
+)
+def test_what_is_no_text_is_refused_and_no_text(evidence: Evidence, element: t.Any) -> None:
+    evidence.add("pc1", HIT)
+    result = search(evidence, [element, "203.0.113.7"])
+    assert result["failed"] and result["refused"][0]["where"] == "indicators, element 1"
+    assert search(evidence, [element, "203.0.113.7"], on_refused="continue")["found"]
+
+
+def test_a_day_is_all_of_it(evidence: Evidence) -> None:
+    evidence.add("pc1", {**WHOLE, "WdSupportLogs/MPLog-1.log": b"2026-11-23T23:59:59.500Z 203.0.113.7"})
+    assert search(evidence, since="2026-11-23", until="2026-11-23")["found"]
+    assert not search(evidence, until="2026-11-22")["found"] and not search(evidence, since="2026-11-24")["found"]
+
+
 def test_require_complete(evidence: Evidence) -> None:
     evidence.add("pc1", HIT)
     assert not search(evidence, require_complete=True)["failed"]

@@ -46,12 +46,23 @@ def test_the_type_is_told_by_form(value: str, kind: Type) -> None:
     [
         ("203.0.113.7/24", "bits set behind its prefix"), ("203.0.113.7:443", "with a port"), ("[2001:db8::7]:443", "with a port"),
         ("203.0.113.256", "looks like an IPv4 address"), ("run.sh", "ends domains as well as files"), ("a.zip", "ends domains"),
+        ("*.exe", "a wildcard"), ("evil*.exe", "a wildcard"), ("10.0.0.*", "a wildcard"), ("C:\\Users\\*\\x.exe", "a wildcard"),
         ("abc", "under 4 characters"), ("", "empty"), ("0.0.0.0/0", "wider than"), ("::/0", "wider than"), ("x" * 3000, "longer than"),
     ],
 )  # fmt: skip
 def test_what_means_nothing_or_two_things_is_refused(value: str, why: str) -> None:
     with pytest.raises(Refused, match=why):
         told(value)
+
+
+def test_of_a_text_whose_type_is_said_blanks_and_wildcards_are_part() -> None:
+    assert [each.value for each in told("-enc ", "text")] == ["-enc "]
+    assert [each.value for each in told(" evil.example ", "domain") + told(" some text ")] == [
+        "evil.example",
+        "some text",
+    ]
+    assert told("*.exe", "text")[0].value == "*.exe"
+    assert told("SELECT * FROM x")[0].type is Type.TEXT
 
 
 def test_a_type_that_is_said_counts() -> None:
@@ -106,6 +117,50 @@ def test_csv() -> None:
     found, refused = read('203.0.113.7,ip-dst,C2\n"hello, world",text\nabc,string\nevil.example,foo\nrun.sh,filename\n')
     assert found == [("ip", "203.0.113.7"), ("text", "hello, world"), ("text", "abc"), ("file_name", "run.sh")]
     assert [where for where, _why in refused] == ["line 4"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_csv_with_other_separators(separator: str) -> None:
+    lines = ("203.0.113.7,ip,C2", "evil.example,hostname", "x.exe,filename|md5")
+    found, refused = read("\n".join(lines).replace(",", separator))
+    assert found == [("ip", "203.0.113.7"), ("domain", "evil.example")] and [where for where, _why in refused] == [
+        "line 3"
+    ]
+    assert read("cmd /c a; b\n")[0] == [("text", "cmd /c a; b")]
+
+
+@pytest.mark.parametrize("heading", ["value", "Indicator", "ioc", '"indicatorValue"'])
+def test_a_heading_alone(heading: str) -> None:
+    assert read(f"# feed\n{heading}\nevil.example\n") == ([("domain", "evil.example")], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"bundle","objects":[\n{"type":"indicator",\n', '["203.0.113.7",\n"evil.example"\n', '{"value":"a.example"}\n{"value":"b.example"}\n',
+        '[\n  {"value": "a.example"},\n', "[5, null, true]",
+    ],
+)  # fmt: skip
+def test_broken_json_is_refused_and_no_list_of_lines(text: str) -> None:
+    found, refused = read(text)
+    assert found == [] and refused
+
+
+def test_what_begins_like_json_and_is_an_indicator() -> None:
+    assert read("[2001:db8::7]\nevil.example\n")[0] == [("ip", "2001:db8::7"), ("domain", "evil.example")]
+    assert read("{5382F7EA-7557-4AB7-9782-D50480024A4E}\n")[0][0][0] == "text"
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "found"),
+    [
+        ("malware-sample", f"evil.exe|{'a' * 32}", ["file_name", "hash"]), ("filename|sha384", f"evil.exe|{'a' * 96}", ["file_name", "hash"]),
+        ("sha384", "a" * 96, ["hash"]), ("regkey|value", "HKLM\\Evil|evil value", ["text", "text"]), ("attachment", "invoice.doc", ["file_name"]),
+        ("email-subject", "Your invoice", ["text"]),
+    ],
+)  # fmt: skip
+def test_more_words_of_misp(word: str, value: str, found: list[str]) -> None:
+    assert [each.type.value for each in told(value, word)] == found
 
 
 def test_csv_of_defender() -> None:
@@ -182,6 +237,13 @@ def test_a_stix_bundle() -> None:
     assert [where for where, _why in refused] == ["indicator--2", "indicator--3", "indicator--4"]
 
 
+def test_a_list_of_stix_bundles() -> None:
+    import json
+
+    bundle = {"type": "bundle", "id": "bundle--1", "objects": [indicator("[ipv4-addr:value = '203.0.113.7']")]}
+    assert read(json.dumps([bundle, bundle])) == ([("ip", "203.0.113.7")], [])
+
+
 def test_hostile_files() -> None:
     assert read("[" * 200_000)[1]
     assert read(b"\xff\xfe\x00")[0] == []
@@ -195,7 +257,7 @@ def test_hostile_files() -> None:
         ('["203.0.113.7", {"value": "a, b", "type": "text"}]', ["203.0.113.7", {"value": "a, b", "type": "text"}]),
         ("https://evil.example/a,b, evil.example", ["https://evil.example/a,b", "evil.example"]),
         (["[2001:db8::7]"], ["[2001:db8::7]"]),
-        (None, []),
+        ([None, 5, True, 1.5], [None, 5, True, 1.5]),
     ],
 )
 def test_elements_of_an_option(given: object, found: list[object]) -> None:

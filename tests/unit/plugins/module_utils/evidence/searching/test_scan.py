@@ -177,6 +177,14 @@ def test_base64(kind: str, shift: int, outer: str, inner: str) -> None:
         assert not found_in(hidden(f"x{indicator.replace('https://', '')}x"), indicator).hits
 
 
+@pytest.mark.parametrize("shift", range(6))
+@pytest.mark.parametrize("inner", ["utf-8", "utf-16-le"])
+def test_base64_of_the_shortest_text(inner: str, shift: int) -> None:
+    data = base64.b64encode(f"{',' * shift}abcd tail".encode(inner))
+    assert found_in({"a.txt": b"-enc " + data}, "abcd").counts == {0: 1}
+    assert not found_in({"a.txt": b"-enc " + data}, "abce").counts
+
+
 @pytest.mark.parametrize("kind", ["ip", "hash", "file_name"])
 def test_base64_is_not_promised_for_other_types(kind: str) -> None:
     indicator = TYPES[kind][0]
@@ -223,7 +231,13 @@ def test_an_idn_domain_in_both_forms() -> None:
         "a.txt": "xn--bcher-kva.example bücher.example BÜCHER.EXAMPLE".encode(),
         "b.txt": "bücher.example".encode("cp850"),
     }
-    assert found_in(files, "bücher.example").counts == {0: 4}
+    assert found_in(files, "bücher.example").counts == found_in(files, "xn--bcher-kva.example").counts == {0: 4}
+    urls = {"a.txt": b"http://xn--bcher-kva.example/x", "b.txt": "http://bücher.example/x".encode("cp1252")}
+    assert (
+        found_in(urls, "http://bücher.example/x").counts
+        == found_in(urls, "http://xn--bcher-kva.example/x").counts
+        == {0: 2}
+    )
 
 
 def test_values_of_an_event_stand_one_behind_the_other_and_are_still_told_apart() -> None:

@@ -20,7 +20,8 @@ description:
     line. They are stored as C(seals/<seq>.sig) and C(seals/<seq>.tsr), where C(<seq>) is the number of the line that was sealed.
     The log records each of them with its SHA-256, so a later seal vouches for the earlier ones, too.
   - Lines that only tell of seals or of reading do not make a folder unsealed. Where everything is sealed already, by this key and
-    by any authority, nothing is done. A seal that is missing is made, if the authority was down before, for instance.
+    by the authority at this address, nothing is done. A seal that is missing is made, if the authority was down before, for instance.
+  - Another key or another authority seals what others have sealed, too. To renew a seal by the same ones, give a O(note).
   - M(secops.defender.defender_verify_evidence) judges seals. Revocation of an authority's certificate is not asked for.
 extends_documentation_fragment:
   - secops.defender.attributes

@@ -103,7 +103,7 @@ class VerifiedPackage:
 class StoredSeal:
     """A seal as the log recorded it. path: C(seals/<seq>.sig) or C(.tsr); covers: the line that it is of; line: that tells of it.
 
-    sha256: of the seal. key: the fingerprint of a signature's; nonce: of a stamp's question.
+    sha256: of the seal. key: the fingerprint of a signature's; nonce: of a stamp's question; authority: its address.
     """
 
     path: str
@@ -115,6 +115,7 @@ class StoredSeal:
     identity: str | None = None
     key: str | None = None
     nonce: int | None = None
+    authority: str | None = None
 
 
 @dataclass(frozen=True)
@@ -413,6 +414,7 @@ class History:
                 _text(entry.get("identity")),
                 _text(entry.get("key")),
                 int(nonce, 16) if isinstance(nonce, str) and _HEX.match(nonce) else None,
+                _text(entry.get("tsa")),
             )
 
 

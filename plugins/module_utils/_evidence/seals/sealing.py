@@ -92,11 +92,16 @@ class Missing:
 def missing(history: History, signing: Signing | None, stamping: Stamping | None) -> Missing:
     """What a folder lacks of what is wanted. Raises EvidenceError where the signing key cannot be read.
 
+    Another key or another authority is wanted for what it vouches for itself: that is how a seal is renewed.
     Where both are wanted, a signature without a stamp over the line that tells of it is but half a seal: nobody knows when it was made.
     """
     key = signatures.fingerprint(signing.key) if signing else None
     signed = [each for each in history.seals.values() if key and each.key == key]
-    stamped = [each.covers for each in history.seals.values() if each.path.endswith(".tsr")]
+    stamped = [
+        each.covers
+        for each in history.seals.values()
+        if each.path.endswith(".tsr") and stamping and each.authority == stamping.url
+    ]
     unsigned = signing is not None and max((each.covers for each in signed), default=0) < history.changed
     last = max((each.line for each in signed), default=0)
     return Missing(

@@ -165,6 +165,16 @@ def test_a_signature_over_what_is_stamped_already_is_stamped_as_well(
     assert not seal(folder, **both(authority, signer))["changed"]
 
 
+def test_another_authority_renews_a_seal(folder: Path, authority: TimeAuthority) -> None:
+    seal(folder, tsa_url=authority.url("stranger"))
+    first = lines(folder)[-1]["seq"]
+    result = seal(folder, tsa_url=authority.url(), tsa_ca_path=authority.ca_path)
+    assert result["changed"] and lines(folder)[-1]["covers"] == first
+    assert not seal(folder, tsa_url=authority.url())["changed"]
+    # By the same one where somebody says so.
+    assert seal(folder, tsa_url=authority.url(), note={"purpose": "renewed"})["changed"]
+
+
 def test_certificates_in_any_order(folder: Path, authority: TimeAuthority) -> None:
     """OpenSSL's authorities write the chain as it goes, and the library takes a set in DER's order alone."""
     given: dict[str, t.Any] = {"tsa_url": authority.url("chained"), "tsa_ca_path": authority.ca_path}

@@ -135,24 +135,34 @@ class Source:
         self._secrets = secrets
         self._clock = clock
         self._watch = Watch(options.choice, options.look_back, clock)
-        self._connection = Connection(options.settings, reporter, secrets, clock)
+        self._connection: Connection | None = self._connect()
         self._api: Api | None = None
         self._trouble: _Trouble | None = None
         self._first = True
+
+    def _connect(self) -> Connection:
+        """Raises OptionsError, MissingLibrary."""
+        return Connection(self._options.settings, self._reporter, self._secrets, self._clock)
 
     def stop(self) -> None:
         """End what a thread may still be waiting for."""
         self._clock.stop()
 
     def turn(self) -> tuple[list[dict[str, t.Any]], float]:
-        """The events of what is new, and seconds until the next turn. Raises OptionsError for a filter that is none."""
+        """The events of what is new, and seconds until the next turn.
+
+        Raises OptionsError where it has never read an alert: for a filter that is none, or a certificate that is not there. Later
+        such a file is only being replaced.
+        """
         began = self._clock.monotonic()
         news = []
         try:
             news = self._look()
-        except (Stopped, OptionsError, MissingLibrary):
+        except (Stopped, MissingLibrary):
             raise
         except Exception as failure:
+            if self._first and isinstance(failure, OptionsError):
+                raise
             pause = self._failed(failure)
         else:
             self._recovered()
@@ -161,6 +171,7 @@ class Source:
 
     def _look(self) -> list[dict[str, t.Any]]:
         if self._api is None:
+            self._connection = self._connection or self._connect()
             self._api = self._connection.sign_in((ALERT_PERMISSIONS,))
         try:
             news = self._watch.look(self._api)
@@ -193,11 +204,10 @@ class Source:
         told = str(failure) if isinstance(failure, DefenderError) else f"{type(failure).__name__}: {failure}"
         trouble = self._trouble = self._trouble or _Trouble(now)
         trouble.tries += 1
-        refused = isinstance(failure, AuthError) or getattr(failure, "status", 0) in (401, 403)
+        refused = isinstance(failure, (AuthError, OptionsError)) or getattr(failure, "status", 0) in (401, 403)
         if refused:
             # Credentials and permissions may have been mended meanwhile, and a token remembers the old ones.
-            self._connection = Connection(self._options.settings, self._reporter, self._secrets, self._clock)
-            self._api = None
+            self._connection = self._api = None
         poll = self._options.poll_interval
         pause = max(poll, min(poll * 2.0 ** min(trouble.tries, 20), _SELDOM)) if refused else poll
         if told != trouble.told or now >= trouble.told_at + _REMIND:

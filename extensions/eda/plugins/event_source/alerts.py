@@ -31,7 +31,8 @@ description:
     because it was raised.
   - Trouble with the network, the sign-in or the service ends nothing. The log says what it is, again every quarter of an hour
     while it stays, and when it is over; otherwise the source is quiet. A sign-in that is refused is tried again after a while
-    that grows up to a quarter of an hour.
+    that grows up to a quarter of an hour, and so is one whose certificate or federated token cannot be read any more. At the
+    start such a file ends the source.
   - The calls count against the budget that all of this collection's work on the node shares, by the endpoint class V(alerts).
   - In the event, texts of the alert are cut to 1,000 characters, and braces that would begin a Jinja template are set apart.
   - Credentials and connection are given as to the modules, under the same names and by the same environment variables.

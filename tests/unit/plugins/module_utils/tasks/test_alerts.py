@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +183,27 @@ def test_a_sign_in_that_is_refused_is_tried_less_and_less_often(watch: t.Callabl
     assert pauses == [120, 240, 480, 900, 900, 900]
     watched.simulator.app("secops-alerts").secret_expired = False
     assert watched.turn() == ["one"]
+
+
+def test_a_file_that_is_being_replaced_is_not_the_end(tenant: t.Callable[..., Tenant], tmp_path: Path) -> None:
+    """A federated token is read at each renewal, and whoever renews it may be at it just then."""
+    app = App("secops-alerts", roles=("Alert.Read.All",), federated_subject="system:serviceaccount:soc:runner")
+    one = tenant(PC, apps=[app], alerts=[alert("one"), alert("coming", -700)], token_lifetime=600)
+    token = tmp_path / "token"
+    token.write_text(one.simulator.federated_token())
+    watched = Watched(one, client_secret=None, federated_token_file=str(token))
+    assert watched.turn() == ["one"]
+    token.rename(tmp_path / "elsewhere")
+    for _turn in range(12):
+        assert watched.turn() == []
+    assert "federated_token_file" in watched.teller.told("trouble")[0]
+    token.write_text(one.simulator.federated_token())
+    assert watched.turn() == ["coming"]
+
+
+def test_a_file_that_was_never_there_is_an_end(tenant: t.Callable[..., Tenant], tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match="federated_token_file"):
+        Watched(tenant(PC), client_secret=None, federated_token_file=str(tmp_path / "none")).turn()
 
 
 def test_a_permission_that_is_granted_later_is_found(tenant: t.Callable[..., Tenant]) -> None:

@@ -150,6 +150,55 @@ def test_without_reuse_within_no_package_is_too_old_to_be_resumed_and_none_is_re
     assert decide(None, [stale], Wish("x"), DAY, NOW).request is None
 
 
+def _made(number: int, created: float, updated: float, status: str = "Succeeded") -> Action:
+    """An action that was asked for, and changed last, so many seconds ago."""
+    return Action.from_api(
+        {
+            "id": f"action-{number}",
+            "type": "CollectInvestigationPackage",
+            "status": status,
+            "machineId": "a" * 40,
+            "creationDateTimeUtc": _look_iso(NOW - created),
+            "lastUpdateDateTimeUtc": _look_iso(NOW - updated),
+        }
+    )
+
+
+@pytest.mark.parametrize("within", [99.0, 100.0, 101.0])
+def test_reuse_within_is_held_against_the_package_and_not_against_its_action(within: float) -> None:
+    """A device that was offline takes an action up days later; its package is of then. At the very age it still counts."""
+    package = _made(1, created=2 * DAY, updated=100.0)
+    wish = Wish("x", reuse_within=within)
+    young = within >= 100.0
+    assert decide(None, [package], wish, DAY, NOW).action is (package if young else None)
+    resumed = decide(Begun(interrupted=True, action=package), [], wish, DAY, NOW)
+    assert resumed.request == ("resumed" if young else None)
+
+
+def test_of_several_packages_the_one_that_ended_last_is_reused() -> None:
+    quick = _made(2, created=3000.0, updated=2900.0)
+    slow = _made(1, created=5000.0, updated=100.0)
+    assert decide(None, [quick, slow], Wish("x", reuse_within=3600.0), DAY, NOW).action is slow
+    assert decide(None, [quick, slow], Wish("x", reuse_within=3600.0), DAY, NOW).request == "reused"
+
+
+@pytest.mark.parametrize("status", ["Pending", "InProgress"])
+def test_what_runs_goes_before_what_could_be_reused(status: str) -> None:
+    running = _made(1, created=9000.0, updated=9000.0, status=status)
+    package = _made(2, created=300.0, updated=100.0)
+    decision = decide(None, [package, running], Wish("x", reuse_within=3600.0), DAY, NOW)
+    assert decision.request == "already_running" and decision.action is running
+
+
+@pytest.mark.parametrize("status", ["Failed", "TimeOut", "Cancelled", "Expired"])
+def test_what_has_no_package_is_never_reused(status: str) -> None:
+    ended = _made(1, created=300.0, updated=100.0, status=status)
+    older = _made(2, created=900.0, updated=600.0)
+    wish = Wish("x", reuse_within=3600.0)
+    assert decide(None, [ended], wish, DAY, NOW).request is None
+    assert decide(None, [ended, older], wish, DAY, NOW).action is older
+
+
 # ---- the ways to its rows ----
 
 
@@ -350,6 +399,73 @@ def test_a_run_that_left_one_device_unfinished_is_picked_up_as_a_whole(world: Wo
     assert [device.request for device in run(world, ["pc01", "slow"], tmp_path).devices] == ["started", "started"]
 
 
+@pytest.mark.parametrize(("end", "request_"), [("run_aborted", "resumed"), (None, "resumed"), ("run_ended", "started")])
+def test_who_was_told_of_no_end_gets_what_was_stored(
+    world: World, tmp_path: Path, end: str | None, request_: str
+) -> None:
+    """Everything was there when the run gave up or was killed; only a run that says that it has ended is one."""
+    first = prepare(world, ["pc01"], tmp_path)
+    first.fleet.folders[0].custody.begin()
+    first.fleet.run()
+    assert first["pc01"].package
+    if end:
+        first.fleet.folders[0].custody.append(end)
+    world.restart()
+    again = run(world, ["pc01"], tmp_path)["pc01"]
+    assert again.request == request_ and (again.action.id == first["pc01"].action.id) is (request_ == "resumed")
+
+
+def test_a_run_whose_unfinished_device_has_its_package_since_is_no_longer_interrupted(
+    world: World, tmp_path: Path
+) -> None:
+    """A later run has collected from it, though not by picking it up."""
+    world.plan("slow", collect=1000.0)
+    run(world, ["pc01", "slow"], tmp_path, wait_timeout=300.0)
+    world.clock.now += 3600.0
+    assert run(world, ["slow"], tmp_path, resume_within=0.0)["slow"].request == "started"
+    assert run(world, ["pc01"], tmp_path)["pc01"].request == "started"
+
+
+@pytest.mark.parametrize(
+    ("change", "request_"),
+    [
+        pytest.param({}, "resumed", id="its own"),
+        pytest.param({"comment": f" {COMMENT}\n"}, "resumed", id="blanks around its comment"),
+        pytest.param({"comment": f"{COMMENT}!"}, None, id="another comment"),
+        pytest.param({"created": -299.0}, "resumed", id="made a little before, by a clock that is off"),
+        pytest.param({"created": -301.0}, None, id="made before it was asked for"),
+    ],
+)
+def test_what_a_request_without_a_reply_led_to_is_known_by_comment_and_time(
+    world: World, tmp_path: Path, change: dict[str, Any], request_: str | None
+) -> None:
+    _killed(world, tmp_path, after=0.4)
+    (deed,) = world.deeds.values()
+    deed.comment, deed.created = change.get("comment", deed.comment), deed.created + change.get("created", 0.0)
+    world.clock.now += 3600.0
+    device = prepare(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == request_ and (device.action is not None) is (request_ is not None)
+
+
+def test_of_several_that_fit_a_request_without_a_reply_the_nearest_is_its_own(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path, after=0.4)
+    (own,) = world.deeds.values()
+    world.clock.now += 3600.0
+    world.act("pc01", comment=COMMENT, age=1800.0)
+    world.act("pc01", comment=COMMENT, age=3600.0 + 250.0)
+    device = prepare(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == "resumed" and device.action.id == own.id
+
+
+def test_a_request_without_a_reply_led_to_nothing_that_an_earlier_one_had(world: World, tmp_path: Path) -> None:
+    first = run(world, ["pc01"], tmp_path)["pc01"]
+    world.fault("collect", NetworkError("Gone."), left=1000)
+    _killed(world, tmp_path, after=1.0)
+    world.faults.clear()
+    device = prepare(world, ["pc01"], tmp_path)["pc01"]
+    assert first.action and device.request is None and device.action is None
+
+
 def test_a_trailing_space_in_the_comment_is_the_same_request(world: World, tmp_path: Path) -> None:
     _killed(world, tmp_path)
     assert run(world, ["pc01"], tmp_path, comment=f"{COMMENT} \n")["pc01"].request == "resumed"
@@ -519,6 +635,32 @@ def test_the_newest_action_decides_what_is_fetched(
     assert begun["pc01"].package and begun["pc01"].action.id == older.id
     assert begun["pc01"].age == pytest.approx(21 * DAY, abs=100)
     assert len(begun.observer.troubles) == 1
+
+
+def test_the_package_of_the_newest_action_is_fetched_although_an_older_one_ended_later(
+    world: World, tmp_path: Path
+) -> None:
+    world.act("pc01", age=2 * DAY, collect=2 * DAY - 60.0)
+    newest = world.act("pc01", age=3600.0, collect=90.0)
+    assert _fetch(world, tmp_path)["pc01"].action.id == newest.id
+
+
+def test_behind_a_newer_action_without_one_the_newest_package_is_fetched(world: World, tmp_path: Path) -> None:
+    ended_last = world.act("pc01", age=2 * DAY, collect=2 * DAY - 60.0)
+    world.act("pc01", age=3600.0, collect=90.0)
+    world.act("pc01", age=600.0, collect=10.0, end="Failed")
+    begun = _fetch(world, tmp_path, newest_only=False)
+    assert begun["pc01"].action.id == ended_last.id and begun["pc01"].age == pytest.approx(60.0, abs=5)
+
+
+@pytest.mark.parametrize(("max_age", "fetched"), [(3599.0, False), (3600.0, True)])
+def test_max_age_is_held_against_the_package_and_not_against_its_action(
+    world: World, tmp_path: Path, max_age: float, fetched: bool
+) -> None:
+    """However long its device was away; at the very age it still counts."""
+    world.latency = 0.0
+    world.act("pc01", age=3600.0 + 3 * DAY, collect=3 * DAY)
+    assert (_fetch(world, tmp_path, max_age=max_age)["pc01"].package is not None) is fetched
 
 
 def test_a_package_that_is_too_old_is_not_fetched(world: World, tmp_path: Path) -> None:

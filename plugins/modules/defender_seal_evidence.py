@@ -35,7 +35,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - A O(note) is logged each time.
+      - A O(note) is logged each time. One that an interrupted run has logged and not come to sealing is not logged again.
 options:
   path:
     description:

@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import socket
+import stat
 import threading
 import time
 import typing as t
@@ -17,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import signatures as _signatures
 from ansible_collections.secops.defender.plugins.module_utils._service import session as _session
 from ansible_collections.secops.defender.plugins.module_utils._service import wire as _http
 from ansible_collections.secops.defender.plugins.module_utils._words import clock as _clock
@@ -47,8 +49,10 @@ class Steps(Break):
     def install(self, clock: _clock.Clock) -> None:
         self._around(_http.Http, "send")
         self._around(_custody, "_write_all")
-        self._around(os, "rename")
-        self._around(os, "fsync")
+        self._around(_signatures, "_run")
+        for name in ("rename", "fsync", "mkdir", "unlink"):
+            self._around(os, name)
+        self._halve_writes()
         whole = _http.chunks_of
 
         def chunks(reply: t.Any) -> t.Iterator[bytes]:
@@ -71,6 +75,19 @@ class Steps(Break):
                 self.step()
 
         setattr(owner, name, around)
+
+    def _halve_writes(self) -> None:
+        """Every write has a middle; whoever writes has to bear that less than all is taken."""
+        whole = os.write
+
+        def write(file: int, data: bytes) -> int:
+            if len(data) < 2 or not stat.S_ISREG(os.fstat(file).st_mode):
+                return whole(file, data)
+            taken = whole(file, data[: len(data) // 2])
+            self.step()
+            return taken
+
+        setattr(os, "write", write)  # noqa: B010
 
 
 class Count(Steps):

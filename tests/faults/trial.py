@@ -38,11 +38,22 @@ class Facts:
     devices: list[dict[str, str]]
     identity_url: str
     work: Path
+    # The options of a task that seals, and who verifies it trusts.
+    sealing: dict[str, str]
+    allowed_signers: str
 
     @classmethod
     def of(cls, published: dict[str, t.Any], work: Path) -> Facts:
         names = ("api_url", "login_url", "audience", "ca_path", "tenant", "client_id", "client_secret")
-        return cls({name: published[name] for name in names}, published["devices"], published["identity_url"], work)
+        seals = published["sealing"]
+        return cls(
+            {name: published[name] for name in names},
+            published["devices"],
+            published["identity_url"],
+            work,
+            {name: seals[name] for name in ("tsa_url", "tsa_ca_path", "signing_key", "identity")},
+            seals["allowed_signers"],
+        )
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,10 @@ class Custody:
     def _is_alive(self, run: str) -> bool:
         return self._presence is not None and self._presence.is_alive(run)
 
+    def is_gone(self, run: str) -> bool:
+        """Whether the run's process is there no more; False where nobody can tell. Not before something was written or refreshed."""
+        return self._presence is not None and bool(self._presence.works) and not self._presence.is_alive(run)
+
     def close(self) -> None:
         """Let go of the log and of the folder: other runs see this one no more. May be called twice."""
         with self._lock:
@@ -224,8 +228,6 @@ class Custody:
             )
             for earlier in gone:
                 self._write(RUN_INTERRUPTED, {"interrupted_run": earlier.run, "since": earlier.started})
-            if self._presence:
-                self._presence.sweep()
 
     def _know_skew(self, skew: float | None) -> None:
         self.skew = self.skew if skew is None else skew

@@ -168,6 +168,8 @@ class History:
     seals: dict[str, StoredSeal] = field(default_factory=dict)
     # The newest line that a seal has to cover: some lines only tell of seals, or that somebody has read.
     changed: int = 0
+    # What a person has noted, as long as nothing but sealing, reading and repairing came after it.
+    note: t.Any = None
     tenant: str | None = None
     _by_action: dict[str, list[Request]] = field(default_factory=dict)
     _stored_actions: set[str] = field(default_factory=set)
@@ -254,6 +256,8 @@ class History:
         event = str(entry.get("event"))
         if event not in events.QUIET:
             self.changed = entry.get("seq", 0)
+            if event != events.LOG_REPAIRED:
+                self.note = entry.get("note") if event == events.NOTED else None
         reader = _READERS.get(event)
         if reader:
             with self._lock:

@@ -41,11 +41,15 @@ class Presence:
         self.works: bool | None = None
 
     def enter(self) -> None:
-        """Be seen by others until leave. May be called again."""
+        """Be seen by others until leave, and remove what runs that are gone have left. May be called again.
+
+        Call it with the log locked: nobody else enters then.
+        """
         with self._guard:
             if self._file < 0:
                 self._file = self._made()
                 self.works = lock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, self._folder.warn)
+                self._sweep()
 
     def _made(self) -> int:
         for left in reversed(range(_TRIES)):
@@ -87,8 +91,8 @@ class Presence:
             os.close(file)
         return False
 
-    def sweep(self) -> None:
-        """Remove what runs that are gone have left; never fails. Call it, like enter, with the log locked: nobody enters then."""
+    def _sweep(self) -> None:
+        """Never fails."""
         try:
             with self._folder.folder(FOLDER) as runs:
                 names = os.listdir(runs.file)

@@ -177,6 +177,7 @@ class _Log:
         self._skew = 0.0
         self.history = History(alive=presence.is_alive)
         self.begun: dict[str, str] = {}
+        self.runs: set[str] = set()
         self._verdict = verdict
         self._chain = Chain(self._take_in, self._trouble)
 
@@ -198,6 +199,7 @@ class _Log:
 
     def _take_in(self, number: int, digest: str, entry: Entry) -> None:
         self.lines[digest] = self.last = entry["seq"]
+        self.runs.add(str(entry.get("run")))
         event, path = entry.get("event"), str(entry.get("path"))
         if event == events.PACKAGE_STORED and not self._may_be_stored(number, path, entry):
             return
@@ -475,16 +477,17 @@ class _Verification:
         for name in self._history.stored:
             known.update((name, _record_of(name)))
         for name, found in self._files.items():
-            if name not in known and not self._is_of_a_run(name, found):
+            if name in known:
+                continue
+            run = run_of(name)
+            if run is None or found.st_size or not stat.S_ISREG(found.st_mode):
                 self._unknown(name, found)
-
-    def _is_of_a_run(self, name: str, found: os.stat_result) -> bool:
-        """Whether it is the lock of a run that is going on, or that has left it in a crash."""
-        run = run_of(name)
-        if run is None or found.st_size or not stat.S_ISREG(found.st_mode):
-            return False
-        facts = self._history.runs.get(run)
-        return self._presence.is_alive(run) or (facts is not None and not facts.ended)
+            elif run not in self._log.runs and not self._presence.is_alive(run):
+                self._verdict.find(
+                    UNFINISHED,
+                    name,
+                    "It is the empty lock of a run that has written nothing: it was killed at its beginning, or never was one.",
+                )
 
     def _unknown(self, name: str, found: os.stat_result) -> None:
         package = re.sub(r"\.(zip|json)(\.part)?$", ".zip", name)

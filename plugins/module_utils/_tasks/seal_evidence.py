@@ -120,7 +120,7 @@ def _sealed(options: Options, context: Context, custody: Custody, state: _State)
     where = f"{options.path} on {context.node}"
     if context.check_mode:
         return f"{where}: {_would(options, context, custody, state)}"
-    if options.note:
+    if options.note and not _noted(options, context, custody):
         custody.append(events.NOTED, note=dict(options.note), asked_by=custody.asked_by)
         state.noted = True
     sealer = options.sealing.sealer(custody, context.clock)
@@ -133,6 +133,13 @@ def _sealed(options: Options, context: Context, custody: Custody, state: _State)
         return f"{where}: everything is sealed already, up to line {custody.history.changed}."
     told_head = f" The head is now {state.head}, line {state.seq}." if state.head else ""
     return f"{where}: {_what(state)}.{told_head}"
+
+
+def _noted(options: Options, context: Context, custody: Custody) -> bool:
+    """Whether an earlier run has noted the same, and did not come to sealing it: then this one finishes what it began."""
+    if custody.history.note != dict(options.note):
+        return False
+    return bool(seals.missing(custody.history, options.sealing.signing, options.sealing.stamping(context.clock)))
 
 
 def _require_means(sealing: Sealing) -> None:
@@ -150,17 +157,18 @@ def _what(state: _State) -> str:
 
 def _would(options: Options, context: Context, custody: Custody, state: _State) -> str:
     lacking = seals.missing(custody.history, options.sealing.signing, options.sealing.stamping(context.clock))
+    notes = bool(options.note) and not _noted(options, context, custody)
     newest = custody.newest()
     state.seq, state.head = newest.seq, newest.sha256
     means = (
         ("signed", options.sealing.signing, lacking.signature),
         ("stamped", options.sealing.tsa_url, lacking.stamp),
     )
-    would = [word for word, wanted, lacks in means if wanted and (lacks or options.note)]
+    would = [word for word, wanted, lacks in means if wanted and (lacks or notes)]
     state.would = bool(would)
     if not would:
         return f"everything is sealed already, up to line {custody.history.changed}."
-    return f"{'the note would be logged, and then ' if options.note else ''}the log would be {' and '.join(would)}, line {state.seq}."
+    return f"{'the note would be logged, and then ' if notes else ''}the log would be {' and '.join(would)}, line {state.seq}."
 
 
 TASK = Task(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import typing as t
+from contextlib import suppress
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody, records
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import unwritable
@@ -41,14 +42,35 @@ def write(folder: Folder, facts: dict[str, t.Any], started: float) -> dict[str, 
 
 
 def complete(folder: Folder) -> None:
-    """Give their final names to reports that an interrupted run has recorded, but not renamed. Raises EvidenceError."""
+    """Give their final names to reports that an interrupted run has recorded, but not renamed; remove what it has not recorded.
+
+    Raises EvidenceError.
+    """
     home = folder.custody.dir
+    if home:
+        _drop_drafts(folder, home)
     for name, sha256 in folder.custody.history.reports.items() if home else ():
         try:
             if home and home.stat(name) is None and _is_whole(home, f"{name}.part", sha256):
                 home.rename(f"{name}.part", name)
         except OSError as failure:
             raise unwritable(folder.path / name, failure) from None
+
+
+def _drop_drafts(folder: Folder, home: Dir) -> None:
+    """What runs that are gone have left of reports. A draft is younger than its run's first line, so the log is read after the names."""
+    drafts = [name for name in os.listdir(home.file) if name.endswith(".part") and custody.REPORT_NAME.match(name[:-5])]
+    history = folder.custody.refresh() if drafts else folder.custody.history
+    for name in drafts:
+        run = next((each for each in history.runs if each[:8] == _run_of(name)), None)
+        if name[:-5] not in history.reports and run and folder.custody.is_gone(run):
+            with suppress(FileNotFoundError):
+                home.unlink(name)
+
+
+def _run_of(name: str) -> str:
+    """The beginning of its run, from a report's name."""
+    return name.split(".")[0].rpartition("-")[2]
 
 
 def _is_whole(home: Dir, name: str, sha256: str) -> bool:

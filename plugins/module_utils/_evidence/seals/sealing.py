@@ -121,13 +121,30 @@ class Sealer:
 
     def seal(self) -> None:
         """Raises EvidenceError, MissingLibrary, and what the way to the authority raises."""
-        with _turn(self._custody):
-            lacking = missing(self._custody.refresh(), self._signing, self._stamping)
+        with _turn(self._custody) as alone:
+            history = self._custody.refresh()
+            if alone:
+                self._drop_drafts(history)
+            lacking = missing(history, self._signing, self._stamping)
             line = head = self._custody.newest() if lacking else Line(0, b"")
             if self._signing and lacking.signature:
                 line = self._sign(head, self._signing)
             if self._stamping and lacking.stamp:
                 self._stamp(head, line, self._stamping)
+
+    def _drop_drafts(self, history: History) -> None:
+        """Remove what a crash has left of seals before they were in the log: the next ones are of later lines."""
+        home = _home(self._custody)
+        try:
+            if home.stat(events.SEALS) is None:
+                return
+            with home.folder(events.SEALS) as seals:
+                for name in os.listdir(seals.file):
+                    path = f"{events.SEALS}/{name.removesuffix('.part')}"
+                    if name.endswith(".part") and events.SEAL_NAME.match(path) and path not in history.seals:
+                        seals.unlink(name)
+        except OSError as failure:
+            raise unwritable(self._custody.path.parent / events.SEALS / "drafts", failure) from None
 
     def _sign(self, head: Line, signing: Signing) -> Line:
         signature = signatures.sign(signing.key, head.text)
@@ -200,12 +217,12 @@ class Sealer:
 
 
 @contextmanager
-def _turn(custody: Custody) -> t.Iterator[None]:
-    """One run at a time seals a folder: two would give two seals one name. Raises EvidenceError."""
+def _turn(custody: Custody) -> t.Iterator[bool]:
+    """One run at a time seals a folder: two would give two seals one name. False where nobody can tell. Raises EvidenceError."""
     home, until = _home(custody), time.monotonic() + _PATIENCE
     while True:
         try:
-            lock(home.file, fcntl.LOCK_EX | fcntl.LOCK_NB, home.warn)
+            alone = lock(home.file, fcntl.LOCK_EX | fcntl.LOCK_NB, home.warn)
             break
         except BlockingIOError:
             if time.monotonic() > until:
@@ -216,10 +233,11 @@ def _turn(custody: Custody) -> t.Iterator[None]:
                 ) from None
         except OSError:
             # A share that locks no folders.
+            alone = False
             break
         time.sleep(0.05)
     try:
-        yield
+        yield alone
     finally:
         with suppress(OSError):
             lock(home.file, fcntl.LOCK_UN, home.warn)

@@ -817,11 +817,34 @@ def test_a_run_that_is_alive_is_told_as_such(folder: Path) -> None:
         assert verdict.interrupted == []
 
 
-@pytest.mark.parametrize("name", [".runs/x.lock", ".runs/00000000-0000-4000-8000-000000000000.lock", ".runs/more"])
-def test_only_locks_of_known_runs_are_no_strangers(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (".runs/x.lock", _verify.NOT_RECORDED),
+        (".runs/more", _verify.NOT_RECORDED),
+        # A run enters before it writes its first line.
+        (".runs/00000000-0000-4000-8000-000000000000.lock", _verify.UNFINISHED),
+    ],
+)
+def test_only_locks_of_known_runs_are_no_strangers(folder: Path, name: str, kind: str) -> None:
     (folder / ".runs").mkdir()
     (folder / name).touch()
-    assert [(each.kind, each.path) for each in verify(folder).findings] == [(_verify.NOT_RECORDED, name)]
+    assert [(each.kind, each.path) for each in verify(folder).findings] == [(kind, name)]
+
+
+def test_a_lock_is_of_whoever_has_written_a_line_and_goes_with_the_next_run(folder: Path) -> None:
+    """Also of a run that has ended, but was killed while it sealed, and of a task that only noted something."""
+    ended = entries_of(folder / "custody.jsonl")[0]["run"]
+    with Custody(folder, VirtualClock()) as custody:
+        custody.append("noted", note={})
+        noted = custody.run
+    (folder / ".runs").mkdir()
+    for run in (ended, noted):
+        (folder / ".runs" / f"{run}.lock").touch()
+    assert verify(folder).findings == []
+    with Custody(folder, VirtualClock()) as custody:
+        custody.append("noted", note={})
+    assert not (folder / ".runs").exists()
 
 
 def test_a_lock_that_holds_something_is_none(folder: Path) -> None:

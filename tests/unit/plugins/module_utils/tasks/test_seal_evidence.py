@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import sha256_of_line, with_digest
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import sealing as _sealing
 from ansible_collections.secops.defender.plugins.module_utils._service import time_stamps as _time_stamps
 from ansible_collections.secops.defender.plugins.module_utils._tasks.seal_evidence import TASK
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
@@ -347,6 +348,35 @@ def test_a_crash_before_the_log_leaves_nothing_but_a_draft(folder: Path, signer:
     findings = ask(VERIFY, {"path": str(folder), "allowed_signers": signer.allowed_signers})["findings"]
     assert [(each["kind"], each["path"]) for each in findings] == [("unfinished", "seals/9.sig.part")]
     assert seal(folder, signing_key=signer.key)["changed"]
+    assert [path.suffix for path in (folder / "seals").iterdir()] == [".sig"]
+    (folder / "seals" / "9.sig.part").write_bytes(b"-----BEGIN")
+    assert not seal(folder, signing_key=signer.key)["changed"]
+    assert [path.suffix for path in (folder / "seals").iterdir()] == [".sig"]
+
+
+def test_where_folders_have_no_locks_a_draft_may_be_somebody_s(
+    folder: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "seals").mkdir(mode=0o700)
+    (folder / "seals" / "9.sig.part").write_bytes(b"-----BEGIN")
+    monkeypatch.setattr(_sealing, "lock", lambda file, operation, warn: False)
+    assert seal(folder, signing_key=signer.key)["changed"] and (folder / "seals" / "9.sig.part").exists()
+
+
+def test_a_note_that_was_not_sealed_is_not_written_again(
+    folder: Path, authority: TimeAuthority, signer: Signer
+) -> None:
+    """As a kill, or an authority in trouble, leaves it; what was sealed since is another hand-over."""
+    note = {"from": "Avery Analyst", "to": "Casey Counsel"}
+    down = {**both(authority, signer), "tsa_url": authority.url("down")}
+    assert seal(folder, note=note, **down)["failed"]
+    would = seal(folder, note=note, check_mode=True, **both(authority, signer))["msg"]
+    assert "the log would be stamped" in would and "the note" not in would
+    assert not seal(folder, note=note, **both(authority, signer))["failed"]
+    assert [line["event"] for line in lines(folder)].count("noted") == 1
+    seal(folder, note={**note, "to": "Robin"}, **both(authority, signer))
+    seal(folder, note={**note, "to": "Robin"}, **both(authority, signer))
+    assert [line["event"] for line in lines(folder)].count("noted") == 3
 
 
 def test_of_runs_that_end_in_the_same_moment_one_seals(folder: Path, authority: TimeAuthority) -> None:

@@ -77,6 +77,20 @@ def test_a_recorded_report_gets_its_name_from_the_next_run(folder: Folder, monke
     assert verify(folder.path).findings == []
 
 
+def test_what_was_not_recorded_goes_with_the_next_run_but_not_a_living_ones(folder: Folder) -> None:
+    drafts = [folder.path / f"report-20261123T101500Z-{run}.html.part" for run in (folder.custody.run[:8], "00000000")]
+    for draft in drafts:
+        draft.write_text("<html>")
+    with Folder(str(folder.path), Clock()) as beside:
+        store.complete(beside)
+    assert all(draft.exists() for draft in drafts)
+    folder.close()
+    with Folder(str(folder.path), Clock()) as later:
+        store.complete(later)
+    # Nobody knows of what run the other one is.
+    assert [draft.exists() for draft in drafts] == [False, True]
+
+
 def test_what_is_left_under_a_reports_name_is_not_taken_for_it(folder: Folder) -> None:
     name = "report-20261123T101500Z-00000000.json"
     folder.custody.append(_custody.REPORT_STORED, path=name, sha256=sample.sha256("the report"))

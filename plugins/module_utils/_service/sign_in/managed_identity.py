@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from urllib.parse import urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._service.clouds import Endpoints
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings
@@ -16,7 +17,13 @@ from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.m
 )
 from ansible_collections.secops.defender.plugins.module_utils._service.sign_in.refusals import accepted
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Fetch
-from ansible_collections.secops.defender.plugins.module_utils._service.wire import RETRIES, Http, Reply, retry_after
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import (
+    RETRIES,
+    Http,
+    Reply,
+    json_of,
+    retry_after,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import NetworkError, ReplyLost, TlsError
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 
@@ -29,10 +36,14 @@ _ADVICE = (
 _UPDATING = (404, 410)
 _LONGEST_UPDATE = 70.0
 _LONGEST_PAUSE = 60.0
+# So much of an answer that nobody understands is shown. Characters.
+_SHOWN = 300
 
 
 class _LocalWire(Wire):
-    """To this computer's own address for identities, which no proxy can reach."""
+    """To this computer's own address for identities, which no proxy can reach. answer: its last one."""
+
+    answer: Reply | None = None
 
     def _ask(self, url: str, params: t.Any, headers: t.Any) -> Reply:
         clock = self._http.clock
@@ -49,6 +60,7 @@ class _LocalWire(Wire):
                 updating = reply.status_code == 410 and clock.monotonic() - began < _LONGEST_UPDATE
                 again = reply.status_code in (*_UPDATING, 429) or reply.status_code >= 500
                 if not updating and (not again or attempt >= RETRIES):
+                    self.answer = reply
                     return reply
                 wait = retry_after(reply, clock)
             pause = wait if wait is not None else clock.jitter(2.0 ** min(attempt, 4))
@@ -75,6 +87,32 @@ def prepare(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) 
             reply = clients[0].acquire_token_for_client(resource=where.audience)
         except failures() as failure:
             reply = wire.refusal or {"error_description": str(failure)}
-        return accepted(reply, who, _ADVICE)
+        return accepted(_understood(reply, wire.answer, secrets), who, _ADVICE)
 
     return fetch
+
+
+def _understood(reply: t.Any, answer: Reply | None, secrets: Secrets) -> t.Any:
+    """What msal made of an answer; where that is nothing ("None, None" of App Service's), what was received."""
+    body = json_of(answer) if answer else None
+    if answer is None or not isinstance(body, dict) or not body or _has_token(reply) or _has_reason(body):
+        return reply
+    host = urlsplit(answer.url).netloc
+    if answer.status_code < 400:
+        # Not what is in them: one may be a token.
+        said = f"with {', '.join(map(str, body))[:_SHOWN]}, of which no token can be made"
+    else:
+        # Scrubbed first: of a secret that is cut in two, neither half would be known.
+        said = secrets.scrub(" ".join(answer.text.split()))[:_SHOWN]
+    return {"error_description": f"{host} answered {answer.status_code}: {said}"}
+
+
+def _has_token(reply: t.Any) -> bool:
+    return isinstance(reply, dict) and isinstance(reply.get("access_token"), str)
+
+
+def _has_reason(body: dict[str, t.Any]) -> bool:
+    """As IMDS gives it, or App Service."""
+    return isinstance(body.get("error_description"), str) or (
+        body.get("statusCode") is not None and isinstance(body.get("message"), str)
+    )

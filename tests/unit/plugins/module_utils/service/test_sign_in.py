@@ -40,7 +40,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     Tokens,
     check_claims,
 )
-from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http, json_of
+from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http, Reply, json_of
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     AuthError,
     DefenderError,
@@ -934,6 +934,43 @@ def test_a_managed_identity_that_never_is(
     error = refusal(sign_in(auth_source="managed_identity", client_id=None).get)
     assert f"answered {status} and gave no reason." in error.message and "Expecting value" not in error.message
     assert least <= sum(clock.slept) < least + 20
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (
+            400,
+            {"error": {"code": "NotFound", "message": "No identity"}},
+            '{"error": {"code": "NotFound", "message": "No identity"}}',
+        ),
+        (
+            403,
+            {"ExceptionMessage": "Out of\nluck", "header": "{header}"},
+            '{"ExceptionMessage": "Out of\\nluck", "header": "',
+        ),
+        (200, {"accessToken": "hush", "expiresOn": 1}, "accessToken, expiresOn, of which no token can be made"),
+        (200, {"access_token": "hush", "expires_on": "soon", "expires_in": "soon"}, "of which no token can be made"),
+    ],
+)
+def test_what_a_managed_identity_answers_that_msal_does_not_know(
+    status: int,
+    body: dict[str, t.Any],
+    said: str,
+    identity: str,
+    tenant: Simulator,
+    sign_in: SignIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """msal says "None, None" of what App Service sends in another form than the documented one."""
+    content = json.dumps(body).replace("{header}", tenant.identity_header).encode()
+    monkeypatch.setattr(
+        Http, "send", lambda *args, **more: Reply(status, f"{tenant.identity_url}/msi/token", {}, content)
+    )
+    error = refusal(sign_in(auth_source="managed_identity", client_id=None).get)
+    assert f"{tenant.identity_url.partition('//')[2]} answered {status}: " in error.message and said in error.message
+    assert "None" not in error.message and "hush" not in error.message
+    assert identity == "imds" or tenant.identity_header not in error.message
 
 
 # The Azure CLI

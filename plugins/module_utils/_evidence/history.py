@@ -310,11 +310,9 @@ class History:
             request.action_id = action
             self._by_action.setdefault(action, []).append(request)
         request.run, request.word = run, word
-        # What is there already is not announced again.
+        # What is there already, fetched or collected with another comment, is not announced again.
         request.stored = request.stored or action in self._stored_actions
         request.name = request.name or _text(entry.get("computer_dns_name"))
-        # Its package may be here already, fetched or collected with another comment.
-        request.stored = request.stored or action in self._stored_actions
         self.known_actions.setdefault(action, len(self.known_actions))
         self._current[run, key[0]] = request
 

@@ -28,12 +28,13 @@ _ROUNDING = 0.001
 
 @dataclass(eq=False)
 class Ran:
-    """One run, as it really was. over: when it was, or infinity."""
+    """One run, as it really was. over: when it was, or infinity. killed_at: the step at which it is to be killed."""
 
     label: str
     folder: str | None
     comment: str
     task: str | None = None
+    killed_at: str | None = None
     run: Run | None = None
     hand: Hand | None = None
     began: float = 0.0
@@ -194,8 +195,9 @@ class Contract:
 
     def _renewed(self, chain: _Chain, chains: list[_Chain]) -> bool:
         """A later run has gone on with it, and has asked anew because what it led to was gone."""
-        later = [ask for each in chains for ask in each.asks if ask.picked]
-        return any(ask.picked and ask.picked.root is chain.last.root for ask in later)
+        root = chain.last.root
+        asks = [ask for each in chains if each is not chain for ask in each.asks]
+        return any(ask.picked is not None and ask.picked.root is root for ask in asks)
 
     def _same(self, ask: Asked, ran: Ran, device: Device) -> bool:
         return (ask.ran.folder, ask.ran.comment, ask.device.machine.id) == (ran.folder, ran.comment, device.machine.id)

@@ -352,7 +352,8 @@ class World:
         self.merged: Counter[str] = Counter()
         # The evidence folders that a run of this process has open.
         self.open_folders: list[Folder] = []
-        # Called with a name at each point where a process could be killed.
+        # Called with a name at each point where a process could be killed; the run that is at it, by its label.
+        self.at_work = ""
         self.step: Callable[[str], None] = lambda name: None
         self._ids = itertools.count(1)
 
@@ -582,6 +583,7 @@ class WorldApi:
         else:
             world.calls.append(Call(world.clock.now, endpoint, subject, world.clock.now + latency))
         self.session.api_calls += endpoint != "download"
+        world.at_work = self.run
         try:
             world.step(f"before {endpoint}")
             if fault and not fault.after:

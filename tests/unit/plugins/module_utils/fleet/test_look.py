@@ -337,7 +337,22 @@ def test_what_a_living_run_still_follows_is_running_already(world: World, tmp_pa
     # It has succeeded meanwhile, and waits for its link.
     device = run(world, ["pc01"], tmp_path)["pc01"]
     assert device.request == "already_running" and device.action.id == living["pc01"].action.id
-    assert device.package and world.accepted == {"pc01": 1}
+    assert device.package and world.accepted == {"pc01": 1} and device.age is None
+
+
+def test_what_a_living_run_follows_is_not_resumed_from_another_that_was_killed_since(
+    world: World, tmp_path: Path
+) -> None:
+    world.plan("pc01", collect=1000.0)
+    living = _living(world, tmp_path)
+    _kill_at(world, 30.0)
+    with pytest.raises(Killed):
+        run(world, ["pc01"], tmp_path)
+    world.clock.restart()
+    # It alone is gone: its folder was opened last.
+    world.open_folders.pop().close()
+    device = prepare(world, ["pc01"], tmp_path)["pc01"]
+    assert device.request == "already_running" and device.action.id == living["pc01"].action.id
 
 
 @pytest.mark.parametrize("collect", [1.0, 90.0])
@@ -361,6 +376,8 @@ def test_check_mode_says_what_a_living_run_is_about_to_start(world: World, tmp_p
     living.fleet.folders[0].custody.begin()
     living.fleet.folders[0].custody.claim_start(world.machine("pc01").id, "pc01", COMMENT)
     said = prepare(world, ["pc01"], tmp_path, read_only=True)
+    ahead = _look.plan(world.budget, said.devices)
+    assert (ahead.starts, ahead.running, ahead.links) == (0, 1, 1)
     predict(said.devices, said.fleet.pace)
     assert said["pc01"].request == "already_running" and not said["pc01"].wrote
 
@@ -642,7 +659,8 @@ def test_the_package_of_the_newest_action_is_fetched_although_an_older_one_ended
 ) -> None:
     world.act("pc01", age=2 * DAY, collect=2 * DAY - 60.0)
     newest = world.act("pc01", age=3600.0, collect=90.0)
-    assert _fetch(world, tmp_path)["pc01"].action.id == newest.id
+    begun = _fetch(world, tmp_path)
+    assert not errors(begun) and begun["pc01"].package and begun["pc01"].action.id == newest.id
 
 
 def test_behind_a_newer_action_without_one_the_newest_package_is_fetched(world: World, tmp_path: Path) -> None:

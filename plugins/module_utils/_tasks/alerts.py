@@ -209,6 +209,9 @@ class Source:
             # Credentials and permissions may have been mended meanwhile, and a token remembers the old ones.
             self._connection = self._api = None
         poll = self._options.poll_interval
+        if isinstance(failure, AuthError) and failure.code == AuthError.default_code:
+            # The login host is in trouble, or something in its place answers: that is no refusal, and may be over any minute.
+            refused = False
         pause = max(poll, min(poll * 2.0 ** min(trouble.tries, 20), _SELDOM)) if refused else poll
         if told != trouble.told or now >= trouble.told_at + _REMIND:
             trouble.told, trouble.told_at = told, now

@@ -185,6 +185,16 @@ def test_a_sign_in_that_is_refused_is_tried_less_and_less_often(watch: t.Callabl
     assert watched.turn() == ["one"]
 
 
+def test_a_login_host_in_trouble_is_no_refusal(watch: t.Callable[..., Watched]) -> None:
+    watched = watch(alert("one"))
+    watched.simulator.add_fault("token", "status", count=0, status=503)
+    for _turn in range(4):
+        assert watched.turn() == []
+        assert watched.pause <= 60.0
+    watched.simulator.faults.reset()
+    assert watched.turn() == ["one"]
+
+
 def test_a_file_that_is_being_replaced_is_not_the_end(tenant: t.Callable[..., Tenant], tmp_path: Path) -> None:
     """A federated token is read at each renewal, and whoever renews it may be at it just then."""
     app = App("secops-alerts", roles=("Alert.Read.All",), federated_subject="system:serviceaccount:soc:runner")

@@ -103,7 +103,11 @@ def _told(element: t.Any) -> Told:
             "secops.defender.alerts have them. Nothing was started.",
         )
     case = next(
-        (Case(word, str(alert[key])) for word, key in (("Incident", "incident_id"), ("Alert", "id")) if alert.get(key)),
+        (
+            Case(word, said)
+            for word, key in (("Incident", "incident_id"), ("Alert", "id"))
+            if (said := _said(alert, key))
+        ),
         None,
     )
     if case is None:
@@ -111,8 +115,18 @@ def _told(element: t.Any) -> Told:
             "alerts has one with neither incident_id nor id: there would be no telling what its evidence is for.",
             advice="Give incident_id, or the alert's id. Nothing was started.",
         )
-    device = next((str(alert[key]) for key in _DEVICE_KEYS if alert.get(key)), None)
+    device = next((said for key in _DEVICE_KEYS if (said := _said(alert, key))), None)
     return Told(device, case, str(alert.get("created") or ""))
+
+
+def _said(alert: t.Mapping[str, t.Any], key: str) -> str:
+    """What an alert has there, empty where it has nothing. Raises OptionsError for what is neither a text nor a number."""
+    value = alert.get(key) or ""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise OptionsError(
+            f"{key} of an alert is {shown(value)}.", advice="Give a text or a number. Nothing was started."
+        )
+    return str(value).strip()
 
 
 @dataclass

@@ -123,6 +123,9 @@ def test_the_hourly_brake(plan: Ask, office: Tenant) -> None:
     [
         (["pc01"], "which is no alert"),
         ([{"machine_id": "a" * 40}], "neither incident_id nor id"),
+        ([{"machine_id": "a" * 40, "incident_id": " "}], "neither incident_id nor id"),
+        ([{"machine_id": "a" * 40, "incident_id": {"id": 1}}], 'incident_id of an alert is {"id": 1}'),
+        ([{"machine_id": ["a" * 40], "incident_id": 1}], "machine_id of an alert is"),
         ([{"machine_id": "*", "incident_id": 1}], "has a wildcard"),
     ],
 )

@@ -68,8 +68,8 @@ class Name:
         return "." in self.value and (len(self.label) < _SHORTEST_LABEL or bool(_NUMBER.fullmatch(self.label)))
 
 
-def parse_names(machines: t.Sequence[str]) -> list[Name]:
-    """Tell the requested machines apart by their form, any case.
+def parse_names(machines: t.Sequence[str], option: str = "machines") -> list[Name]:
+    """Tell the requested machines apart by their form, any case. option: where they were named.
 
     Raises OptionsError that lists every malformed one.
     """
@@ -82,12 +82,12 @@ def parse_names(machines: t.Sequence[str]) -> list[Name]:
             wrong.append(f"{asked!r} {name}")
     if wrong:
         raise OptionsError(
-            f"Malformed in machines: {'; '.join(wrong)}.",
+            f"Malformed in {option}: {'; '.join(wrong)}.",
             advice="Give device IDs (40 hexadecimal digits), Entra device IDs (GUIDs), IP addresses, DNS names, or the address of a "
             "device's page in the Defender portal. Nothing was started.",
         )
     if not names:
-        raise OptionsError("machines is empty.", advice="Name at least one device.")
+        raise OptionsError(f"{option} is empty.", advice="Name at least one device.")
     return names
 
 

@@ -83,11 +83,12 @@ class Gate:
         return None
 
     def look(self, machines: t.Sequence[Machine], now: float) -> dict[str, Evidence]:
-        """What is known of each machine's evidence, by device ID. now: seconds since 1970, by the service's clock.
-
-        Raises EvidenceError if the folder cannot be read.
-        """
-        verdict = verify.verify(self.folder, machines={machine.id for machine in machines})
+        """What is known of each machine's evidence, by device ID. now: seconds since 1970, by the service's clock."""
+        try:
+            verdict = verify.verify(self.folder, machines={machine.id for machine in machines})
+        except EvidenceError as failure:
+            # Of nobody is anything safe there; what is isolated or being isolated already is none of its business.
+            return {machine.id: Evidence(False, failure.message, error=failure) for machine in machines}
         return {machine.id: self._of(machine, verdict, now) for machine in machines}
 
     def _of(self, machine: Machine, verdict: Verdict, now: float) -> Evidence:

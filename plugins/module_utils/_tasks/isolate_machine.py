@@ -122,7 +122,8 @@ class _Containing:
         self.known = contain.containing(fleet.api)
         now = fleet.api.session.now()
         contain.look(fleet.devices, self.known, now)
-        starting = [device for device in fleet.devices if device.phase is Phase.START]
+        # What runs already is followed from the same phase on.
+        starting = [device for device in fleet.devices if device.phase is Phase.START and device.request is None]
         if self.options.gate and starting:
             self.evidence = self.options.gate.look([device.machine for device in starting], now)
             for device in starting:

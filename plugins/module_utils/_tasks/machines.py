@@ -83,7 +83,7 @@ def _parsed(named: t.Sequence[str], option: str = "machines") -> list[Name]:
             advice="Name each device by itself; of a group, give what defender_machine_info finds by filter or tag, or the hosts "
             "of an inventory group. Nothing was started.",
         )
-    return parse_names(named) if named else []
+    return parse_names(named, option) if named else []
 
 
 def texts(option: str, elements: t.Iterable[t.Any]) -> list[str]:

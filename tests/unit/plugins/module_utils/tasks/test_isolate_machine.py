@@ -376,6 +376,11 @@ def test_a_blank_exclusion_is_refused(post: Start, option: str) -> None:
     assert desk.simulator.requests == []
 
 
+def test_a_wildcard_excludes_nobody_and_is_refused(post: Start) -> None:
+    result = post(Device("pc01"))("pc01", exclude=["dc*"])
+    assert result["failed"] and result["msg"].startswith("Malformed in exclude: 'dc*' has a wildcard")
+
+
 def test_a_group_with_a_comma_in_its_name(post: Start) -> None:
     desk = post(Device("pc01", rbac_group="Servers, EU"), Device("pc02", rbac_group="Servers"))
     result = desk("pc01", "pc02", exclude_groups=["Servers, EU"])
@@ -504,9 +509,13 @@ def test_what_is_isolated_already_needs_no_evidence(post: Start, tmp_path: Path)
 
 
 def test_a_folder_that_is_not_there_is_no_evidence(post: Start, tmp_path: Path) -> None:
-    desk = post(Device("pc01"))
-    result = desk("pc01", require_evidence=str(tmp_path / "none"))
-    assert (result["error"]["code"], one(result)["failed"], desk.sent()) == ("EvidenceMissing", True, [])
+    desk = post(Device("pc01"), Device("pc02", history=(PastAction("Isolate", "Pending", age=60.0),)))
+    result = desk("pc01", "pc02", require_evidence=str(tmp_path / "none"), wait=False)
+    lack, running = result["actions"]
+    assert (lack["error"]["code"], lack["evidence"]["verified"], desk.sent()) == ("EvidenceMissing", False, [])
+    assert "is no folder" in lack["error"]["message"]
+    # What runs already needs none.
+    assert (running["failed"], running["request"]) == (False, "already_running")
 
 
 def test_a_release_is_never_held_back(post: Start, tmp_path: Path) -> None:

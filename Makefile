@@ -146,7 +146,7 @@ fuzz: $(TOOLS)/.ready tree ## ten minutes of made-up and damaged input for all p
 	@env LC_ALL=C.UTF-8 $(TOOLS)/bin/python tests/tools/fuzz.py $(COLLECTIONS) $(CACHE)/fuzz $(ARGS)
 
 .PHONY: report-check
-report-check: $(RUNTIME)/.ready tree ## the report of 2,000 devices in headless Chromium, if there is one
+report-check: $(RUNTIME)/.ready tree ## the report of 2,000 devices and the other pages in headless Chromium, if there is one
 	@$(WITH_PYTHON) tests/report/run $(CACHE)/report
 
 .PHONY: bench

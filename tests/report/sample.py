@@ -202,6 +202,82 @@ def findings(devices: int, found: int) -> dict[str, t.Any]:
     }
 
 
+def _side(number: int) -> dict[str, t.Any]:
+    name = f"ws{number:04}.contoso.com"
+    return {
+        "machine_id": sha256(name)[:40],
+        "computer_dns_name": name,
+        "package": f"{DEST}/{name}/20261123T101501Z_{uuid.UUID(int=number)}.zip",
+        "collected": "2026-11-23T10:15:00.1234567Z",
+        "verified": number % 7 != 3,
+    }
+
+
+def _item(value: str, artefact: str = "processes", collector: bool = False) -> dict[str, t.Any]:
+    return {
+        "artefact": artefact,
+        "value": value,
+        "text": f"{value} | 4711",
+        "entry": "Processes/Processes.CSV",
+        "collector": collector,
+    }
+
+
+def rare(devices: int) -> dict[str, t.Any]:
+    """The result of a comparison in which each device has an item of its own, and the first ones those of hostile names."""
+    values = [*HOSTILE, *(f"dropper{number}.exe" for number in range(len(HOSTILE), devices))]
+    items = []
+    for number, value in enumerate(values[:devices]):
+        item = _item(value, ("processes", "services", "autoruns")[number % 3], number % 10 == 9)
+        machine = {**_side(number), "entry": item["entry"], "text": item["text"]}
+        items.append(
+            {
+                "artefact": item["artefact"],
+                "value": value,
+                "collector": item["collector"],
+                "machines": [machine],
+                "of": devices,
+            }
+        )
+    return {
+        "mode": "rare",
+        "msg": f"{devices} items on one of {devices} devices only.",
+        "items": items,
+        "not_comparable": _not_comparable(None),
+        "summary": {"devices": devices, "packages": devices, "unlisted": 0},
+        "node": "ir-control-1",
+    }
+
+
+def diff() -> dict[str, t.Any]:
+    """The result of a comparison of one device's packages: hostile names new, gone and changed."""
+    changed = "Updater | {}"
+    return {
+        "mode": "diff",
+        "msg": "ws0000.contoso.com: 7 new, 7 gone",
+        "only_before": [*map(_item, HOSTILE), _item(changed.format("Stopped"), "services")],
+        "only_after": [*(_item(f"new {name}") for name in HOSTILE), _item(changed.format("Running"), "services", True)],
+        "compared": ["processes", "services"],
+        "before": _side(0),
+        "after": _side(3),
+        "not_comparable": _not_comparable("before"),
+        "summary": {"devices": 1, "packages": 2, "unlisted": 0},
+        "node": "ir-control-1",
+    }
+
+
+def _not_comparable(side: str | None) -> list[dict[str, t.Any]]:
+    row = {
+        **_side(1),
+        "artefact": "arp",
+        "entry": "Network Connections/Arp.txt",
+        "side": side,
+        "partly": False,
+        "why": "it is empty",
+    }
+    return [row, {**row, "artefact": None, "entry": None, "why": "it is encrypted"}]
+
+
 def facts(
     devices: list[dict[str, t.Any]], comment: str = "Incident 4711: credential theft on the file servers"
 ) -> dict[str, t.Any]:

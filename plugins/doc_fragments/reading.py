@@ -30,7 +30,8 @@ options:
       - machine_id
   packages:
     description:
-      - V(newest) reads of each device the package that was collected last, V(all) every one.
+      - V(newest) reads of each device the package that was collected last (one that the custody log knows, if there is one), V(all)
+        every one.
     type: str
     choices:
       - newest

@@ -220,7 +220,7 @@ rare:
           type: str
           sample: '2026-11-23T10:15:00.1234567Z'
         verified:
-          description: Whether the package has a record, and is what it says.
+          description: Whether the package is what its record says, and the custody log of its folder knows it.
           returned: always
           type: bool
           sample: true
@@ -355,7 +355,7 @@ before:
       type: str
       sample: '2026-11-23T10:15:00.1234567Z'
     verified:
-      description: Whether it has a record, and is what it says.
+      description: Whether it is what its record says, and the custody log of its folder knows it.
       returned: always
       type: bool
       sample: true

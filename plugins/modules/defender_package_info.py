@@ -121,7 +121,7 @@ packages:
       type: str
       sample: '2026-11-23T10:15:00.1234567Z'
     verified:
-      description: Whether it has a record, and its SHA-256 is the recorded one.
+      description: Whether its SHA-256 is the recorded one, and the custody log of its folder knows it.
       returned: always
       type: bool
       sample: true

@@ -290,7 +290,7 @@ class _Compare:
             if isinstance(seen, _Unread):
                 fleet.not_comparable.append(rows.not_comparable(package, None, None, f"in the second pass, {seen.why}"))
             else:
-                fleet.take(package, seen, package.sha256 is not None)
+                fleet.take(package, seen, package.is_verified)
         self._warn_of_altered(unread)
         self._say_not_chosen(fleet)
         return self._rare_result(fleet)
@@ -372,10 +372,10 @@ class _Compare:
 def _side(package: Package) -> Result:
     return {
         **rows.machine(package),
-        "package": str(package.path),
+        "package": printable(str(package.path)),
         "action_id": package.action_id,
         "collected": package.collected,
-        "verified": package.sha256 is not None,
+        "verified": package.is_verified,
     }
 
 

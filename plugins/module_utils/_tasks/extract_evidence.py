@@ -192,10 +192,10 @@ class _Extraction:
         self._rows.append(
             {
                 **_whose(package),
-                "path": str(package.path),
+                "path": printable(str(package.path)),
                 "sha256": came.digest,
                 "collected": package.collected,
-                "verified": came.error is None and package.sha256 is not None,
+                "verified": came.error is None and package.is_verified,
                 "folder": str(folder) if found.files else None,
                 "files": len(found.files),
                 "error": error.as_result() if error else None,

@@ -110,7 +110,7 @@ def _row(package: Package, outcome: _Read | BaseException) -> Result:
     names = sorted(map(printable, facts.computer_names), key=lambda name: (name.lower(), name))
     return {
         **_unread(package, outcome.digest, None),
-        "verified": package.sha256 is not None,
+        "verified": package.is_verified,
         "os": facts.system.value,
         "entries": [{**row, "name": printable(row["name"])} for row in facts.entries],
         "artefacts": facts.artefacts,
@@ -130,7 +130,7 @@ def _unread(package: Package, digest: str | None, error: DefenderError | None) -
     return {
         "machine_id": package.machine_id,
         "computer_dns_name": printable(name) if name else None,
-        "path": str(package.path),
+        "path": printable(str(package.path)),
         "sha256": digest,
         "collected": package.collected,
         "verified": False,

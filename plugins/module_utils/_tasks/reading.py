@@ -169,6 +169,12 @@ def record(module: str, chosen: Chosen, context: Context, facts: t.Mapping[str, 
     if context.check_mode or not chosen.packages:
         return False
     troubles = []
+    unknown = [str(package.path) for package in chosen.packages if package.sha256 is not None and not package.is_logged]
+    if unknown:
+        context.reporter.warn(
+            f"Not called verified, since the custody log knows nothing of them, whatever their records say: {listed(unknown)}. "
+            "Run secops.defender.defender_verify_evidence on the folder."
+        )
     for folder in folders:
         mine = sum(package.folder == folder for package in chosen.packages)
         troubles += log_line.write(

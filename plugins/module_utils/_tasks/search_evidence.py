@@ -146,7 +146,7 @@ def work(options: Options, context: Context) -> Result:
         rules = yara.compile_rules(options.yara_rules) if options.yara_rules else None
         if not given.indicators and rules is None:
             raise OptionsError("There is no indicator to search for.", advice="Give at least one. Nothing was read.")
-        finders.require_few(len(given.indicators) + len(allow))
+        finders.require_few(len(given.indicators))
         chosen = reading.choose(options.reading)
         facts = {
             "indicators": len(given.indicators),
@@ -250,7 +250,7 @@ class _Search:
             elif isinstance(outcome, BaseException):
                 findings.unread(package, f"it could not be searched: {type(outcome).__name__}: {outcome}")
             else:
-                findings.take(package, outcome, package.sha256 is not None)
+                findings.take(package, outcome, package.is_verified)
 
     def _told(self, findings: Findings, recorded: bool) -> Result:
         rows = findings.rows()

@@ -125,7 +125,9 @@ def _devices(devices: t.Mapping[str, list[Row]], anchors: t.Mapping[str, str], f
         machine = found[0]["machine"]
         name = f'<bdi id="{anchors[key]}">{text(rows.label(machine))}</bdi>'
         whose = (
-            "" if machine["verified"] else '<small class="code">Without a record: nobody can say whose it is</small>'
+            ""
+            if machine["verified"]
+            else '<small class="code">Not verified: it has no record, or the custody log does not know it</small>'
         )
         listed = "".join(
             f"<div><small>{text(_WORDS[row['artefact']])}</small><code>{text(row['value'])}</code></div>"
@@ -153,7 +155,7 @@ def _diff(result: Row, folder: Path) -> list[Section]:
         (
             word,
             f"{_collected(side)}<br>{file_link(Path(side['package']), folder)}"
-            + ("" if side["verified"] else '<br><span class="code">without a record</span>'),
+            + ("" if side["verified"] else '<br><span class="code">not verified</span>'),
         )
         for word, side in (("Before", result["before"]), ("After", result["after"]))
     ]

@@ -24,6 +24,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.comparin
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.packages import Package
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import printable
 
 Row = dict[str, t.Any]
 _Group = tuple[kinds.System, str]
@@ -164,7 +165,7 @@ def _item(item: Item, of: int) -> Row:
 def _machine(package: Package, item: Item, verified: bool) -> Row:
     return {
         **rows.machine(package),
-        "package": str(package.path),
+        "package": printable(str(package.path)),
         "entry": item.entry,
         "text": item.text,
         "collected": package.collected,

@@ -36,7 +36,7 @@ def not_comparable(
     """
     return {
         **machine(package),
-        "package": str(package.path) if package else None,
+        "package": printable(str(package.path)) if package else None,
         "artefact": artefact,
         "entry": printable(entry) if entry else None,
         "side": side,

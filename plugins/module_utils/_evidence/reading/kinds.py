@@ -37,7 +37,7 @@ _KINDS: dict[str, str] = {
     "smb_sessions": r"smb|servermessageblock",
     "temp_directories": r"temp(orary)?dir|(^|/)temp/",
     "scheduled_tasks": r"scheduledtasks?|cron|schtasks",
-    "shell_history": r"shellhistory|bashhistory|zshhistory|(^|/)[^/]*_?history(\.txt)?$",
+    "shell_history": r"shellhistory|bashhistory|zshhistory|(^|/)(?!log[io]n|sign)[^/]*history(\.txt)?$",
     "certificates": r"certificate",
     "configuration_profiles": r"configurationprofile|(^|/)profiles?[./]",
     "security_information": r"security(info|system)|systemsecurity|(^|/)(efi|mrt|sip|xprotect|gatekeeper)[^/]*\.",
@@ -56,6 +56,8 @@ _KINDS: dict[str, str] = {
 KINDS: tuple[str, ...] = (*_KINDS, OTHER)
 _COMPILED = [(kind, re.compile(pattern)) for kind, pattern in _KINDS.items()]
 _BLANKS = re.compile(r"[\s_-]+")
+# What macOS and Linux packages have in one folder (Microsoft Learn) is of many kinds, by its own name.
+_GROUP = re.compile(r"(^|/)services(and|&)scheduledtasks/")
 
 # Kinds that a package of such a device always has. Not what depends on the device's settings (the firewall's log, prefetch on
 # servers), and not what one of the two layouts lacks.
@@ -106,6 +108,12 @@ def kind_of(name: str) -> str:
         own = kind_of(member)
         return own if own != OTHER else kind_of(container)
     plain = plain_name(name)
+    apart = _GROUP.sub(r"\1", plain)
+    own = _first(apart)
+    return own if own != OTHER or apart == plain else _first(plain)
+
+
+def _first(plain: str) -> str:
     return next((kind for kind, pattern in _COMPILED if pattern.search(plain)), OTHER)
 
 

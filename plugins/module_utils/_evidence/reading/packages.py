@@ -28,13 +28,15 @@ _CHUNK = 1 << 20
 class Package:
     """A zip that was found. name: from its evidence folder. record: None where it has none that can be read.
 
-    folder: the evidence folder, whose custody log tells of what is done here; None where the zip stands in none.
+    folder: the evidence folder, whose custody log tells of what is done here; None where the zip stands in none. is_logged: whether
+    that log tells of it, as it does of all that was received; true where there is none.
     """
 
     path: Path
     name: str
     folder: Path | None
     record: t.Mapping[str, t.Any] | None
+    is_logged: bool = True
 
     def _text(self, key: str) -> str | None:
         value = (self.record or {}).get(key)
@@ -52,6 +54,11 @@ class Package:
     def sha256(self) -> str | None:
         """What the record says."""
         return (self._text("sha256") or "").lower() or None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether it may be called verified, once its bytes were held against record and log: anybody can write a zip and a record."""
+        return self.sha256 is not None and self.is_logged
 
     @property
     def collected(self) -> str | None:
@@ -96,8 +103,9 @@ def find(paths: t.Sequence[Path], unrecorded: bool) -> tuple[list[Package], list
     for path in paths:
         files.update(dict.fromkeys(_zips_at(path)))
     packages, unread = [], []
+    logs: dict[Path, dict[str, set[str]]] = {}
     for file in files:
-        package = _package(file)
+        package = _package(file, logs)
         if package.sha256 is None and not unrecorded:
             unread.append(
                 (package, "it has no record, so nobody can say whose it is; unrecorded: true reads it all the same")
@@ -113,17 +121,22 @@ def _zips_at(path: Path) -> t.Iterator[Path]:
     except OSError as failure:
         raise _unreadable(path, failure) from None
     if not stat.S_ISDIR(mode):
-        yield path.absolute()
+        yield _place(path)
         return
 
     def refused(failure: OSError) -> None:
         raise _unreadable(Path(failure.filename or path), failure)
 
-    for folder, folders, names in os.walk(path.absolute(), onerror=refused):
+    for folder, folders, names in os.walk(_place(path), onerror=refused):
         folders.sort()
         for name in sorted(names):
             if name.lower().endswith(".zip"):
                 yield Path(folder) / name
+
+
+def _place(path: Path) -> Path:
+    """The same for what is given twice, in two ways."""
+    return Path(os.path.abspath(path))
 
 
 def _unreadable(path: Path, failure: OSError) -> EvidenceError:
@@ -137,10 +150,16 @@ def _unreadable(path: Path, failure: OSError) -> EvidenceError:
     )
 
 
-def _package(path: Path) -> Package:
+def _package(path: Path, logs: dict[Path, dict[str, set[str]]]) -> Package:
+    """logs: what the custody logs say, each of which is read once."""
     folder = next((each for each in path.parents[:2] if (each / LOG_NAME).is_file()), None)
-    name = str(path.relative_to(folder)) if folder else path.name
-    return Package(path, name, folder, _record(path.with_suffix(".json")))
+    record = _record(path.with_suffix(".json"))
+    if folder is None:
+        return Package(path, path.name, None, record)
+    if folder not in logs:
+        logs[folder] = logged(folder)
+    name = str(path.relative_to(folder))
+    return Package(path, name, folder, record, is_logged=name in logs[folder])
 
 
 def _record(path: Path) -> dict[str, t.Any] | None:
@@ -162,14 +181,18 @@ def open_ordinary(path: Path) -> t.BinaryIO:
 
 
 def newest(packages: t.Sequence[Package]) -> list[Package]:
-    """Of each device the package that was collected last, in the order given."""
+    """Of each device the package that was collected last, in the order given; one that the log knows before one that it does not."""
     best: dict[str, Package] = {}
     for package in packages:
         other = best.get(package.device)
-        if other is None or parse_time(package.collected) > parse_time(other.collected):
+        if other is None or _rank(package) > _rank(other):
             best[package.device] = package
     chosen = {id(package) for package in best.values()}
     return [package for package in packages if id(package) in chosen]
+
+
+def _rank(package: Package) -> tuple[bool, float]:
+    return package.is_logged, parse_time(package.collected)
 
 
 def of_machines(packages: t.Sequence[Package], wanted: t.Sequence[str]) -> tuple[list[Package], list[str]]:

@@ -89,6 +89,9 @@ _DOT = re.compile(r"\[\s*(?:\.|dot)\s*\]|\(\s*(?:\.|dot)\s*\)|\{\s*(?:\.|dot)\s*
 _COLON = re.compile(r"\[\s*:\s*\]|\(\s*:\s*\)|\[:(?=//)|\[://\]", re.IGNORECASE)
 _SCHEME = re.compile(r"^(h(?:tt|xx|\*\*)ps?|f(?:t|x)ps?|meow)(\[?:\]?//|\[://\])", re.IGNORECASE)
 _ANY_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+_DOT_IN_TEXT = re.compile(r"(?<=\w)(?:\[(?:\.|dot)\]|\((?:\.|dot)\)|\{(?:\.|dot)\})(?=\w)", re.IGNORECASE)
+_AT_IN_TEXT = re.compile(r"(?<=\w)(?:\[(?:@|at)\]|\((?:@|at)\)|\{(?:@|at)\})(?=\w)", re.IGNORECASE)
+_SCHEME_IN_TEXT = re.compile(r"\bh(?:xx|\*\*)p(s?)(?:\[?:\]?//|\[://\])", re.IGNORECASE)
 _HEX = re.compile(r"^[0-9a-f]+$", re.IGNORECASE)
 _HASH_LENGTHS = {32, 40, 64, 96, 128}
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
@@ -119,6 +122,12 @@ def refang(text: str) -> str:
     return _COLON.sub(":", _DOT.sub(".", text))
 
 
+def refang_text(text: str) -> str:
+    """A text without what plainly defangs an address, a name or a URL in it: less than of what is one as a whole."""
+    text = _AT_IN_TEXT.sub("@", _DOT_IN_TEXT.sub(".", text))
+    return _SCHEME_IN_TEXT.sub(lambda match: f"http{match[1]}://", text)
+
+
 def parse(value: str, type_word: str | None = None, note: str | None = None) -> list[Indicator]:
     """The indicators that a value is: one, or two for MISP's pairs. Raises Refused."""
     given, value = value, value.strip()
@@ -134,8 +143,10 @@ def parse(value: str, type_word: str | None = None, note: str | None = None) -> 
             f"its type {type_word!r} is not known. Types: {', '.join(each.value for each in Type if each is not Type.YARA)}"
         )
     kind = WORDS[word] if word else form_of(value)
-    # Of a text whose type is said, blanks are part: "-enc " is not in "-encoding".
-    return [_typed(given if word and kind is Type.TEXT else value, kind, note)]
+    if kind is Type.TEXT:
+        # Of a text whose type is said, blanks are part: "-enc " is not in "-encoding".
+        value = given if word and not word.startswith("email") else refang_text(value)
+    return [_typed(value, kind, note)]
 
 
 def _pair(value: str, types: tuple[Type, Type | None], word: str, note: str | None) -> list[Indicator]:

@@ -10,7 +10,7 @@ import json
 import typing as t
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
+from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import PACKAGE_STORED, Custody
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from simulator import artefacts
 
@@ -41,9 +41,14 @@ class Evidence:
         custody.close()
 
     def add(
-        self, name: str, files: t.Mapping[str, bytes] | None = None, created: str = CREATED, recorded: bool = True
+        self,
+        name: str,
+        files: t.Mapping[str, bytes] | None = None,
+        created: str = CREATED,
+        recorded: bool = True,
+        logged: bool = True,
     ) -> Path:
-        """A device's package."""
+        """A device's package. logged: in the custody log as well, where it is recorded."""
         folder = self.path / name
         folder.mkdir(mode=0o700, exist_ok=True)
         package = folder / f"{created.replace(':', '').replace('-', '')}_{len(list(folder.iterdir()))}.zip"
@@ -54,9 +59,21 @@ class Evidence:
                 "computer_dns_name": name,
                 "sha256": hashlib.sha256(package.read_bytes()).hexdigest(),
                 "action": {"creationDateTimeUtc": created},
+                "custody_sha256": hashlib.sha256(
+                    (self.path / "custody.jsonl").read_bytes().splitlines()[-1]
+                ).hexdigest(),
             }
             package.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
+        if recorded and logged:
+            self.log(package)
         return package
+
+    def log(self, package: Path) -> None:
+        """What collecting says of a package that it has stored."""
+        custody = Custody(self.path, Clock())
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
+        custody.append(PACKAGE_STORED, path=str(package.relative_to(self.path)), sha256=digest)
+        custody.close()
 
     def lines(self) -> list[dict[str, t.Any]]:
         return [json.loads(line) for line in (self.path / "custody.jsonl").read_text().splitlines()]

@@ -20,6 +20,8 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.custody 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import prefetch, workers
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import finders
 from ansible_collections.secops.defender.plugins.module_utils._tasks import search_evidence
+from ansible_collections.secops.defender.plugins.module_utils._tasks.compare_evidence import TASK as COMPARE
+from ansible_collections.secops.defender.plugins.module_utils._tasks.extract_evidence import TASK as EXTRACT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.package_info import TASK as INFO
 from ansible_collections.secops.defender.plugins.module_utils._tasks.search_evidence import TASK as SEARCH
 from ansible_collections.secops.defender.plugins.module_utils._tasks.summary_text import plain
@@ -132,7 +134,7 @@ def test_a_package_of_which_nothing_was_read_was_not_searched(evidence: Evidence
 
 def test_every_device_with_a_hit_keeps_one(evidence: Evidence) -> None:
     for number in range(400):
-        evidence.add(f"pc{number}", {NETWORK: b"203.0.113.7 203.0.113.7"})
+        evidence.add(f"pc{number}", {NETWORK: b"203.0.113.7 203.0.113.7"}, logged=False)
     result = search(evidence, max_hits=1)
     assert len(result["machines"]) == len(result["hits"]) == 400
     assert result["indicators"][0]["devices"] == 400
@@ -157,7 +159,7 @@ def test_a_package_that_differs_from_its_record_is_not_read_and_said(evidence: E
 
 
 def test_a_package_that_differs_from_the_custody_log_is_not_read(evidence: Evidence) -> None:
-    package = evidence.add("pc1", HIT)
+    package = evidence.add("pc1", HIT, logged=False)
     custody = Custody(evidence.path, Clock())
     custody.append(
         "package_stored", machine_id="x", action_id="y", path=str(package.relative_to(evidence.path)), sha256="ab" * 32
@@ -175,6 +177,40 @@ def test_a_package_without_a_record_is_read_only_when_asked(evidence: Evidence) 
     result = search(evidence, unrecorded=True)
     assert [(hit["computer_dns_name"], hit["verified"]) for hit in result["hits"]] == [("pc1", True), (None, False)]
     assert result["complete"]
+
+
+def test_a_package_that_the_log_does_not_know_is_not_verified_and_hides_no_other(evidence: Evidence) -> None:
+    evidence.add("pc1", HIT)
+    planted = evidence.add("pc1", WHOLE, created="2026-11-24T10:15:00Z", logged=False)
+    teller = Teller()
+    result = ask(SEARCH, {"path": str(evidence.path), "indicators": "203.0.113.7"}, teller=teller)
+    assert result["found"] and [hit["verified"] for hit in result["hits"]] == [True]
+    assert not teller.told("warn")
+    info = ask(INFO, {"path": str(evidence.path), "packages": "all"}, teller=teller)
+    assert [(row["verified"], row["error"]) for row in info["packages"]] == [(True, None), (False, None)]
+    assert any("knows nothing of them" in text and planted.name in text for text in teller.told("warn"))
+
+
+def test_paths_that_are_no_text_are_told_all_the_same(evidence: Evidence, tmp_path: Path) -> None:
+    for name in (b"a\xff.zip", b"b\xff\x1b[2J.zip"):
+        Path(os.fsdecode(os.fsencode(evidence.path) + b"/" + name)).write_bytes(artefacts.zipped(HIT))
+    for task, more in (
+        (SEARCH, {"indicators": "203.0.113.7"}),
+        (INFO, {}),
+        (COMPARE, {}),
+        (EXTRACT, {"dest": str(tmp_path / "out")}),
+    ):
+        for unrecorded in (True, False):
+            result = ask(task, {"path": str(evidence.path), "unrecorded": unrecorded, **more})
+            json.dumps(result, ensure_ascii=False).encode()
+
+
+def test_a_folder_that_is_given_twice_is_read_once(evidence: Evidence) -> None:
+    evidence.add("pc1", HIT)
+    evidence.add("pc2", HIT, recorded=False)
+    paths = [str(evidence.path), f"{evidence.path}/pc1/..", str(evidence.path / "pc1"), str(evidence.path.parent)]
+    result = ask(SEARCH, {"path": paths, "indicators": "203.0.113.7", "unrecorded": True})
+    assert (result["summary"]["devices"], result["summary"]["packages"], result["summary"]["older"]) == (2, 2, 0)
 
 
 def test_links_and_pipes_are_not_read(evidence: Evidence, tmp_path: Path) -> None:
@@ -371,6 +407,8 @@ def test_without_the_package_few_indicators_only(evidence: Evidence, monkeypatch
     assert search(evidence)["found"]
     few = [f"203.0.113.{number}" for number in range(200)]
     assert search(evidence, few)["found"]
+    # What is never reported is not looked for either.
+    assert search(evidence, few, allow=["10.0.0.0/8"])["found"]
     result = search(evidence, [*few, "evil.example"])
     assert result["failed"] and result["error"]["code"] == "MissingLibrary" and finders.PACKAGE in result["msg"]
 

@@ -120,6 +120,20 @@ def test_kinds_never_raise(name: str) -> None:
     assert kinds.kind_of(name) in kinds.KINDS
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Services and scheduled tasks/certificates.txt", "certificates"), ("Services and scheduled tasks/hardware.txt", "hardware"),
+        ("Services and scheduled tasks/configuration_profiles.txt", "configuration_profiles"),
+        ("Services and scheduled tasks/crontab.txt", "scheduled_tasks"), ("Services and scheduled tasks/systemd_units.txt", "scheduled_tasks"),
+        ("Users and groups/login_history.txt", "users_and_groups"), ("Users and groups/Sign-in history.txt", "users_and_groups"),
+        ("History/admin_zsh_history", "shell_history"), ("Autoruns/HKLM_System_Services.txt", "autoruns"),
+    ],
+)  # fmt: skip
+def test_what_shares_a_folder_is_told_apart(name: str, kind: str) -> None:
+    assert kinds.kind_of(name) == kind
+
+
 # ---- event logs, against another reader ----
 
 

@@ -94,6 +94,20 @@ def test_refang(defanged: str, plain: str) -> None:
     assert refang(defanged) == plain
 
 
+@pytest.mark.parametrize(
+    ("given", "word", "value"),
+    [
+        ("user[@]evil[.]example", None, "user@evil.example"), ("user[at]evil[dot]example", None, "user@evil.example"),
+        ("user@evil[.]example", "email-src", "user@evil.example"), ("C:\\Temp\\evil[.]exe", None, "C:\\Temp\\evil.exe"),
+        ("iwr hxxps://bad[.]example/a", None, "iwr https://bad.example/a"), ("C:\\Users\\.ssh", None, "C:\\Users\\.ssh"),
+        ("evil[.]example", "text", "evil[.]example"), ("a [.] b", None, "a [.] b"), ("$x[at]", None, "$x[at]"),
+    ],
+)  # fmt: skip
+def test_what_is_defanged_in_a_text(given: str, word: str | None, value: str) -> None:
+    (found,) = told(given, word)
+    assert (found.type, found.value) == (Type.TEXT, value)
+
+
 def read(text: str | bytes, now: float = 1795424400) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     given = Given()
     read_file(text.encode() if isinstance(text, str) else text, now, given)

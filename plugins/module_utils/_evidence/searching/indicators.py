@@ -161,6 +161,11 @@ def _pair(value: str, types: tuple[Type, Type | None], word: str, note: str | No
 def form_of(value: str) -> Type:
     """What a value looks like. Raises Refused for what looks like two things."""
     plain = refang(value)
+    words = plain.split()
+    if len(words) > 1 and not any(map(_is_mere_text, words)):
+        raise Refused(
+            "it looks like several indicators; write commas or lines between them, or say type: text if it is one text"
+        )
     if _ANY_SCHEME.match(plain):
         return Type.URL
     if _WITH_PORT.match(plain):
@@ -174,6 +179,13 @@ def form_of(value: str) -> Type:
     if _HEX.match(plain) and len(plain) in _HASH_LENGTHS:
         return Type.HASH
     return _name_or_text(plain)
+
+
+def _is_mere_text(word: str) -> bool:
+    try:
+        return form_of(word) is Type.TEXT
+    except Refused:
+        return False
 
 
 def _name_or_text(plain: str) -> Type:

@@ -46,6 +46,7 @@ def test_the_type_is_told_by_form(value: str, kind: Type) -> None:
     [
         ("203.0.113.7/24", "bits set behind its prefix"), ("203.0.113.7:443", "with a port"), ("[2001:db8::7]:443", "with a port"),
         ("203.0.113.256", "looks like an IPv4 address"), ("run.sh", "ends domains as well as files"), ("a.zip", "ends domains"),
+        ("evil.example 203.0.113.7", "several indicators"), ("a.exe evil[.]example\trun.sh", "several indicators"),
         ("*.exe", "a wildcard"), ("evil*.exe", "a wildcard"), ("10.0.0.*", "a wildcard"), ("C:\\Users\\*\\x.exe", "a wildcard"),
         ("abc", "under 4 characters"), ("", "empty"), ("0.0.0.0/0", "wider than"), ("::/0", "wider than"), ("x" * 3000, "longer than"),
     ],
@@ -62,7 +63,13 @@ def test_of_a_text_whose_type_is_said_blanks_and_wildcards_are_part() -> None:
         "some text",
     ]
     assert told("*.exe", "text")[0].value == "*.exe"
-    assert told("SELECT * FROM x")[0].type is Type.TEXT
+    assert (
+        told("SELECT * FROM x")[0].type
+        is told("cmd.exe /c evil.exe")[0].type
+        is told("a.exe b.exe", "text")[0].type
+        is Type.TEXT
+    )
+    assert told("read me first.txt")[0].type is Type.FILE_NAME
 
 
 def test_a_type_that_is_said_counts() -> None:

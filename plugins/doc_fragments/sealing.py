@@ -13,7 +13,7 @@ options:
     description:
       - The address of a time-stamping authority (RFC 3161) that is to vouch for the time. It is sent one hash, and nothing of the
         evidence. Redirects are not followed, the answer has 30 seconds, and a proxy of the environment is used.
-      - Needs the Python library C(rfc3161-client) on the control node.
+      - Needs the Python library C(rfc3161-client), 1.0.6 or later, on the control node.
       - An address that asks for a user name and a password is refused. What follows a C(?) is not logged.
     type: str
   tsa_ca_path:

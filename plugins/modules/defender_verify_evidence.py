@@ -54,7 +54,8 @@ options:
   tsa_ca_path:
     description:
       - The certificate of the root of each time-stamping authority that is trusted, and of those between, in a PEM file or in a
-        folder of such files. Without it no time stamp is called valid. Needs the Python library C(rfc3161-client).
+        folder of such files. Without it no time stamp is called valid. Needs the Python library C(rfc3161-client),
+        1.0.6 or later.
     type: path
   allowed_signers:
     description:

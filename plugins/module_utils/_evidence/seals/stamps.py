@@ -13,6 +13,7 @@ import re
 import typing as t
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,9 @@ _SHA256 = "2.16.840.1.101.3.4.2.1"
 # MD5 and SHA-1: whoever can make two contents of one hash can move a stamp.
 _BROKEN = {"1.2.840.113549.2.5", "1.3.14.3.2.26"}
 _GRANTED = 0
+# The first version that takes the signer's certificate for that, and not just any that is for time stamps: one more in the stamp
+# could vouch for the purpose.
+_LEAST = [1, 0, 6]
 _BEGIN = re.compile(rb"-----BEGIN CERTIFICATE-----")
 # The tag of the certificates in a SignedData (RFC 5652, 5.1).
 _CERTIFICATES = 0xA0
@@ -81,14 +85,22 @@ class Stamp:
 
 def library() -> t.Any:
     """Raises MissingLibrary."""
+    advice = (
+        "Install it for the Python that runs Ansible on the control node (ansible --version shows which), or use an execution environment "
+        "that has it."
+    )
     try:
         import rfc3161_client
+
+        version = metadata.version("rfc3161-client")
     except ImportError:
+        raise MissingLibrary(missing_required_lib("rfc3161-client", reason="for time stamps"), advice=advice) from None
+    if [int(each) for each in re.findall(r"\d{1,9}", version)[:3]] < _LEAST:
+        least = ".".join(map(str, _LEAST))
         raise MissingLibrary(
-            missing_required_lib("rfc3161-client", reason="for time stamps"),
-            advice="Install it for the Python that runs Ansible on the control node (ansible --version shows which), or use an "
-            "execution environment that has it.",
-        ) from None
+            f"Time stamps need the Python library rfc3161-client {least} or later, but {version} is installed.",
+            advice=advice,
+        )
     return rfc3161_client
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,13 @@ def test_without_the_library(folder: Path, signer: Signer, monkeypatch: pytest.M
     result = seal(folder, tsa_url="http://tsa.contoso.com", signing_key=signer.key)
     assert result["error"]["code"] == "MissingLibrary" and "rfc3161-client" in result["msg"] and texts(folder) == before
     assert seal(folder, signing_key=signer.key)["changed"]
+
+
+def test_a_library_that_takes_any_certificate_for_the_signers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: "1.0.5")
+    result = seal(folder, tsa_url="http://tsa.contoso.com")
+    assert result["error"]["code"] == "MissingLibrary", result["msg"]
+    assert "rfc3161-client 1.0.6 or later, but 1.0.5 is installed" in result["msg"]
 
 
 def test_without_ssh_keygen(folder: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ lint: $(TOOLS)/.ready tree ## formatting, ruff, mypy, yamllint, shellcheck, ansi
 	tests/tools/run-mypy $(TOOLS) $(COLLECTIONS)
 	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ansible-lint --offline
 	tests/tools/audit $(VENVS)/audit $(TOOLS)
+	$(TOOLS)/bin/python tests/tools/check_audit.py $(VENVS)/audit
 
 .PHONY: sanity
 sanity: $(CORE_VENV)/.ready tree ## ansible-test sanity (CORE=2.16 for another ansible-core)

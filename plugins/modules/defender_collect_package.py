@@ -16,7 +16,7 @@ description:
     downloads them and proves what was downloaded.
   - A device on which a collection is already running is no failure. The running action is taken over, and its ID is returned.
   - The service gives out two package links a minute and 120 an hour. That bounds a large fleet - N packages take at least
-    N / 2 minutes. All collections are started first, and each package is downloaded as soon as it is ready and a link is
+    about N / 2 minutes. All collections are started first, and each package is downloaded as soon as it is ready and a link is
     free. All tasks on a control node share one budget of calls, so that none runs into the limits.
   - Name all devices in one task if you can. It then looks them up and follows them together, instead of each on its own.
   - A task with O(dest) that is interrupted, by whatever, is taken up again by running it again with the same O(dest) and the

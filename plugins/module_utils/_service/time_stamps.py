@@ -8,12 +8,18 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ansible_collections.secops.defender.plugins.module_utils._service.wire import Http
+from ansible_collections.secops.defender.plugins.module_utils._service.wire_failures import NETWORK_ADVICE
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError, ServiceError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    NetworkError,
+    OptionsError,
+    ServiceError,
+)
 
 # Seconds for the whole answer, and bytes of the longest: a stamp with its certificates takes a few KiB.
 _PATIENCE = 30.0
 _LONGEST = 1 << 20
+_ADVICE = "Check tsa_url, and whether the authority is at work. The next run seals what is unsealed."
 
 
 def check_url(url: str) -> str:
@@ -44,12 +50,19 @@ def ask(url: str, question: bytes, clock: Clock) -> bytes:
     host = urlsplit(url).netloc
     http = Http(None, True, _PATIENCE, clock)
     headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
-    reply = http.send("POST", url, size=_LONGEST, data=question, headers=headers)
+    try:
+        reply = http.send("POST", url, size=_LONGEST, data=question, headers=headers)
+    except NetworkError as failure:
+        # Whoever seals reads of a host, and has to know that it is the authority's.
+        failure.message = f"No time stamp was got: {failure.message}"
+        if failure.advice == NETWORK_ADVICE:
+            failure.advice = _ADVICE
+        raise
     if reply.status_code != 200:
         raise ServiceError(
             f"The time-stamping authority {host} answered with the HTTP status {reply.status_code}.",
             status=reply.status_code,
-            advice="Check tsa_url, and whether the authority is at work. The next run seals what is unsealed.",
+            advice=_ADVICE,
             code="TsaRefused",
         )
     return reply.content

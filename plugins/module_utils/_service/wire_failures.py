@@ -118,8 +118,8 @@ def reason(failure: BaseException) -> str:
             break
         inner = deeper
     text = getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or str(inner)
-    # urllib3 prefixes its own objects, in a form that changes with its version.
-    words = re.split(r"(?:>|HTTPS?Connection(?:Pool)?\(host=.*?\)): ", str(text))[-1]
+    # urllib3 prefixes its own objects, in a form that changes with its version, by the name of whatever class is at work.
+    words = re.split(r"(?:>|\w+\(host=.*?\)): ", str(text))[-1]
     return words.split("(_ssl.c", 1)[0].strip(" .") or type(inner).__name__
 
 

@@ -88,7 +88,9 @@ def work(options: Options, context: Context) -> Result:
     try:
         if not (options.path / events.LOG_NAME).exists():
             raise EvidenceError(
-                f"{options.path} is no evidence folder: it has no custody log.",
+                "It is no evidence folder: it has no custody log."
+                if options.path.is_dir()
+                else "There is no such folder.",
                 advice="Give the folder that was dest when the packages were collected.",
                 code="EvidenceMissing",
             )
@@ -117,6 +119,12 @@ def _sealed(options: Options, context: Context, custody: Custody, state: _State)
     """Seal what is unsealed. Returns what there is to say."""
     seals.check(custody)
     _require_means(options.sealing)
+    if not custody.head()[0]:
+        raise EvidenceError(
+            "The custody log has no line yet, so there is nothing to seal.",
+            advice="Collect into the folder first, or give another one.",
+            code="EvidenceMissing",
+        )
     where = f"{options.path} on {context.node}"
     if context.check_mode:
         return f"{where}: {_would(options, context, custody, state)}"

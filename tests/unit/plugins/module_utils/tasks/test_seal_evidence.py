@@ -275,7 +275,18 @@ def test_an_authority_that_drips(folder: Path, authority: TimeAuthority, monkeyp
 
 def test_nobody_at_the_address(folder: Path) -> None:
     result = seal(folder, tsa_url="http://127.0.0.1:9/")
-    assert result["failed"] and "127.0.0.1:9 cannot be reached" in result["msg"] and not result["changed"]
+    assert result["failed"] and not result["changed"]
+    assert "No time stamp was got: 127.0.0.1:9 cannot be reached: " in result["msg"]
+    assert "tsa_url" in result["error"]["advice"] and "begun" not in result["error"]["advice"]
+
+
+def test_a_log_without_a_line_is_not_called_sealed(folder: Path, authority: TimeAuthority) -> None:
+    (folder / "custody.jsonl").write_bytes(b"")
+    for check_mode in (False, True):
+        result = seal(folder, check_mode=check_mode, tsa_url=authority.url())
+        assert result["failed"] and result["error"]["code"] == "EvidenceMissing" and not result["changed"]
+        assert "has no line yet" in result["msg"]
+    assert not (folder / "custody.jsonl").read_bytes()
 
 
 def test_a_key_in_the_address_is_not_logged(folder: Path, authority: TimeAuthority) -> None:

@@ -208,7 +208,8 @@ def _refusal(given: indicator_files.Given) -> OptionsError:
     more = f" And {len(given.refused) - _TOLD_REFUSED} more." if len(given.refused) > _TOLD_REFUSED else ""
     return OptionsError(
         f"{count(len(given.refused), 'indicator')} cannot be understood. {told}{more}",
-        advice="Mend them, or search for the others with on_refused: continue. Nothing was read.",
+        advice=f"Mend {'it' if len(given.refused) == 1 else 'them'}, or search for the others with on_refused: continue. "
+        "Nothing was read.",
         code="IndicatorsRefused",
     )
 

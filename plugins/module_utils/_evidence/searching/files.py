@@ -31,6 +31,9 @@ _COMMENT = re.compile(r"\s+#.*$")
 # Not an address in brackets, a GUID in braces or a text that begins so.
 LIKE_JSON = re.compile(r"\s*(?:\{\s*\"|\[\s*[\[{\"])")
 
+# Office documents and archives (zip, gzip, 7z, rar, old Office), PDF, and a page of rich text.
+_NO_TEXT = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
+
 
 @dataclass
 class Given:
@@ -58,6 +61,14 @@ class Given:
 def read_file(content: bytes, now: float, given: Given) -> None:
     """now: seconds since 1970; STIX indicators that have expired by then are refused."""
     text = decoded(content)
+    if content.startswith(_NO_TEXT) or "\0" in text:
+        # Its bytes would be searched for as if they were indicators, and would be found nowhere.
+        given.refuse(
+            "file",
+            "".join(filter(str.isprintable, text[:8])),
+            "it is no text (a spreadsheet, a PDF or an archive, say); save it as text or CSV",
+        )
+        return
     if text.lstrip()[:1] in ("{", "["):
         try:
             data = json.loads(text)
@@ -181,7 +192,9 @@ def _read_json(data: t.Any, now: float, given: Given) -> None:
         elif each.get("type") == "indicator":
             _read_stix(each, number, now, given)
         elif not _is_stix(each) and each.get("type") != "bundle":
-            given.refuse(f"element {number}", str(each)[:80], "it has no value, and is no STIX object")
+            given.refuse(
+                f"element {number}", json.dumps(each, default=str)[:80], "it has no value, and is no STIX object"
+            )
 
 
 def _of_bundle(each: t.Any) -> list[t.Any]:

@@ -101,6 +101,9 @@ _DOMAIN = re.compile(
 _FILE_NAME = re.compile(r'^[^\\/:*?"<>|\r\n\t]+\.[A-Za-z0-9_]{1,10}$')
 _V4_LIKE = re.compile(r"^\d+(?:\.\d+){3}$")
 _WITH_PORT = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+(?:%\w+)?\]):\d{1,5}$", re.IGNORECASE)
+# What a list in YAML or Markdown has before each of its elements; and what may stand between an indicator and other words.
+_BULLET = re.compile(r"[-*\u2022]\s+(?=\S)")
+_BETWEEN = re.compile(r"[\s,;|'\"<>]+")
 # Endings of files that are no top level domains; and those that are both, which nobody can tell apart. C(.com) is a domain's.
 _FILE_ENDINGS = """
     exe dll sys scr ps1 psm1 psd1 bat cmd vbs vbe js jse wsf hta lnk msi msp cpl ocx drv pif jar iso img vhd vhdx cab rar 7z gz
@@ -318,9 +321,35 @@ _CHECKS: dict[Type, t.Callable[[str], str]] = {
 }
 
 
+def _require_one(value: str) -> None:
+    """Raises Refused for an indicator that has a bullet before it or other words behind it, as lists and notes have.
+
+    Searched as one text it would be found nowhere, and nobody would know why. What begins otherwise is a text, such as the
+    command C(curl http://evil.example/a).
+    """
+    bullet = _BULLET.match(value)
+    rest = value[bullet.end() :] if bullet else value
+    parts = [part for part in _BETWEEN.split(rest) if part]
+    if parts and ((bullet and len(parts) == 1) or (len(parts) > 1 and _stands_alone(parts[0]))):
+        raise Refused(
+            f"{parts[0]!r} stands there among other characters; write it alone, or say type: text if all of it is meant"
+        )
+
+
+def _stands_alone(part: str) -> bool:
+    """An address, a hash, a URL or a domain. Not a file: that is how commands begin."""
+    try:
+        return form_of(part) not in (Type.TEXT, Type.FILE_NAME)
+    except Refused:
+        # An address with a port.
+        return bool(_WITH_PORT.match(refang(part)))
+
+
 def told(value: str, type_word: str | None = None, note: str | None = None) -> list[Indicator]:
     """parse, and a text of under four characters only where its type was said. Raises Refused."""
     found = parse(value, type_word, note)
+    if not (type_word or "").strip() and found[0].type in (Type.TEXT, Type.FILE_NAME):
+        _require_one(value.strip())
     if not type_word and found[0].type is Type.TEXT and len(found[0].value) < SHORTEST_TEXT:
         raise Refused(f"a text under {SHORTEST_TEXT} characters is in everything; say type: text if it is meant")
     return found

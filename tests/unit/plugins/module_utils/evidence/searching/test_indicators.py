@@ -56,6 +56,34 @@ def test_what_means_nothing_or_two_things_is_refused(value: str, why: str) -> No
         told(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ("203.0.113.7  C2 server", "203.0.113.7"), ("- 203.0.113.7", "203.0.113.7"), ("203[.]0[.]113[.]7|x", "203[.]0[.]113[.]7"),
+        ("evil.example;seen twice", "evil.example"),
+        ("a" * 32 + "\tloader", "a" * 32), ("- evil.exe", "evil.exe"), ("- 203.0.113.0/24", "203.0.113.0/24"),
+        ("203.0.113.7:443 beacon", "203.0.113.7:443"),
+    ],
+)  # fmt: skip
+def test_an_indicator_among_other_words_is_refused(value: str, part: str) -> None:
+    with pytest.raises(Refused) as caught:
+        told(value)
+    assert repr(part) in str(caught.value) and "type: text" in str(caught.value)
+    assert told(value, "text")[0].value == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mozilla/5.0 (Windows NT 10.0; rv:11.0) like Gecko", "cmd.exe /c whoami", "C:\\Program Files\\a b.exe", "read me.txt",
+        "New-Object System.Net.WebClient", "\\\\10.0.0.5\\share", "-enc JAB", "a | b", "Invoke-Mimikatz; exit",
+        "ping 203.0.113.7 -t",
+    ],
+)  # fmt: skip
+def test_other_texts_of_several_words_are_searched_as_one(value: str) -> None:
+    assert told(value)[0].value == value
+
+
 def test_of_a_text_whose_type_is_said_blanks_and_wildcards_are_part() -> None:
     assert [each.value for each in told("-enc ", "text")] == ["-enc "]
     assert [each.value for each in told(" evil.example ", "domain") + told(" some text ")] == [
@@ -263,6 +291,23 @@ def test_a_list_of_stix_bundles() -> None:
 
     bundle = {"type": "bundle", "id": "bundle--1", "objects": [indicator("[ipv4-addr:value = '203.0.113.7']")]}
     assert read(json.dumps([bundle, bundle])) == ([("ip", "203.0.113.7")], [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04\x14\x00[Content_Types].xml", b"%PDF-1.7\nevil.example", b"\x7fELF\nevil.example\0"],
+)
+def test_a_file_that_is_no_text_is_refused_as_a_whole(content: bytes) -> None:
+    given = Given()
+    read_file(content, 0.0, given)
+    assert not given.indicators and [row["where"] for row in given.refused] == ["file"]
+    assert "save it as text or CSV" in given.refused[0]["why"]
+
+
+def test_what_is_no_indicator_in_json_is_told_as_json() -> None:
+    given = Given()
+    read_file(b'[{"a": true}]', 0.0, given)
+    assert [row["value"] for row in given.refused] == ['{"a": true}']
 
 
 def test_hostile_files() -> None:

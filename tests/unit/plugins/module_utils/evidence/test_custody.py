@@ -529,6 +529,14 @@ def test_two_actions_of_one_device_in_one_run_end_by_themselves() -> None:
     assert history.open_requests() == []
 
 
+def test_blanks_around_a_comment_and_the_case_of_an_id_make_no_other_request() -> None:
+    """Also in a log that was written before comments were trimmed."""
+    history = _history(_requested("r1", " c\n"))
+    for machine_id, comment in (("m1", "c"), ("M1", "c "), ("m1", "\tc")):
+        assert history.request(machine_id, comment), (machine_id, comment)
+    assert history.request("m1", "C") is None
+
+
 def test_another_machines_request_is_not_this_ones() -> None:
     assert _unfinished(_history(_requested("r1")), "m2", "c", 0.0) is None
 

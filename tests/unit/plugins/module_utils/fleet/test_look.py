@@ -607,6 +607,36 @@ def test_what_is_collected_anew_stays_named_until_it_is_there(world: World, tmp_
     assert _open(tmp_path, world) == []
 
 
+def test_a_package_that_is_not_there_yet_is_not_one_that_has_expired(world: World, tmp_path: Path) -> None:
+    world.plan("pc01", package_after=130.0)
+    _killed(world, tmp_path)
+    world.clock.now += 180.0
+    begun = run(world, ["pc01"], tmp_path)
+    assert world.count("package_link") > 1 and world.accepted == {"pc01": 1}
+    assert not errors(begun) and begun["pc01"].request == "resumed"
+
+
+def test_a_link_that_is_refused_once_was_too_slow_and_its_package_has_not_expired(world: World, tmp_path: Path) -> None:
+    _killed(world, tmp_path)
+    world.clock.now += 3600.0
+    world.fault("download", ServiceError("No.", status=403, code="LinkRefused"))
+    begun = run(world, ["pc01"], tmp_path)
+    assert not errors(begun) and begun["pc01"].request == "resumed" and world.accepted == {"pc01": 1}
+
+
+def test_a_package_that_became_ready_here_has_not_expired_while_it_waited_for_its_link(
+    world: World, tmp_path: Path
+) -> None:
+    """The service still makes it available; only what was ready long before this run can have gone."""
+    names = [*(f"pc{number:02}" for number in range(26)), "late"]
+    world.plan("late", package_after=DAY)
+    _killed(world, tmp_path, names)
+    begun = run(world, names, tmp_path)
+    assert list(errors(begun)) == ["late"] and begun["late"].request == "resumed"
+    assert world.times("package_link")[-1] - world.times("package_link")[0] > 700
+    assert world.accepted == dict.fromkeys(names, 1)
+
+
 def test_what_was_picked_up_and_has_failed_is_over_and_is_asked_anew(world: World, tmp_path: Path) -> None:
     world.plan("pc01", end=["Failed", "Succeeded"])
     _killed(world, tmp_path)
@@ -717,6 +747,36 @@ def test_an_action_of_another_machine_is_not_followed(
     assert errors(begun) == {"pc01": "WrongMachine"}
     assert re.search(r"pc01 \([0-9a-f]{40}\).*b{40}", begun["pc01"].error.message)
     assert begun["pc01"].action is None and begun["pc02"].package
+
+
+def test_an_old_action_with_the_same_comment_is_not_what_a_lost_reply_told_of(world: World) -> None:
+    """The first look did not go back so far; because of the other device, the later ones do."""
+    old = world.act("pc01", comment=COMMENT, age=5 * DAY, collect=90.0)
+    begun = prepare(world, ["pc01", "pc02"], wait=True)
+    world.act("pc02", age=0.0, collect=300.0)
+    world.fault("collect", reply_lost(), machine="pc01")
+    carry_out(begun)
+    assert not errors(begun) and begun["pc02"].request == "already_running"
+    assert begun["pc01"].request == "started" and begun["pc01"].action.id != old.id
+    assert world.accepted == {"pc01": 1}
+
+
+@pytest.mark.parametrize(("age", "collect"), [(5 * DAY, 90.0), (300.0, 200.0)])
+def test_an_old_action_is_not_what_has_refused_a_start(world: World, age: float, collect: float) -> None:
+    """What has is not listed yet. The old one has a package; the first look did not go back to it, or has met it."""
+    world.act("pc01", age=age, collect=collect)
+    begun = prepare(world, ["pc01"], wait=True)
+    running = world.act("pc01", age=0.0, collect=300.0, unlisted=20.0)
+    carry_out(begun)
+    assert begun["pc01"].request == "already_running" and begun["pc01"].action.id == running.id
+
+
+def test_what_has_refused_a_start_and_has_failed_since_is_not_followed(world: World) -> None:
+    begun = prepare(world, ["pc01"], wait=True)
+    refusing = world.act("pc01", age=0.0, collect=0.2, end="Failed")
+    carry_out(begun)
+    assert world.count("collect") == 2
+    assert not errors(begun) and begun["pc01"].request == "started" and begun["pc01"].action.id != refusing.id
 
 
 def test_what_is_matched_by_its_comment_alone_is_never_cancelled(world: World) -> None:

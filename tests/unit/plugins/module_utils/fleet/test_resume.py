@@ -75,13 +75,15 @@ class History:
     def _merge(self, name: str) -> None:
         self.world.merged[name] += 1
 
-    def _expire(self, name: str) -> None:
+    def _expire(self, name: str, before: float = 0.0) -> None:
         """The service keeps no package that is older than some minutes."""
+        self.world.clock.now += before
         for deed in self._deeds(name):
             if deed.status(self.world.clock.now) == "Succeeded" and self._age(deed) > 700:
                 deed.expires_at = min(deed.expires_at, self.world.clock.now)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, before: float = 0.0) -> None:
+        self.world.clock.now += before
         for deed in self._deeds(name):
             deed.forgotten = deed.final(self.world.clock.now) and self._age(deed) > 700
 
@@ -347,7 +349,9 @@ _SAME = st.one_of(
     st.fixed_dictionaries(
         {"kind": st.just("runs"), "runs": st.tuples(_SAME_RUN), "apart": st.just(0.0), "before": _PAUSES}
     ),
-    st.fixed_dictionaries({"kind": st.sampled_from(["expire", "forget"]), "name": st.just(_NAMES[0])}),
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["expire", "expire", "forget"]), "name": st.just(_NAMES[0]), "before": _PAUSES}
+    ),
 )
 _DEVICES = st.fixed_dictionaries(
     {

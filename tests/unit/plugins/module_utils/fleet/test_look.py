@@ -779,6 +779,53 @@ def test_what_has_refused_a_start_and_has_failed_since_is_not_followed(world: Wo
     assert not errors(begun) and begun["pc01"].request == "started" and begun["pc01"].action.id != refusing.id
 
 
+def test_of_two_that_could_have_refused_a_start_it_is_the_newer(world: World) -> None:
+    begun = prepare(world, ["pc01"], wait=True)
+    world.act("pc01", age=1.0, collect=0.5, end="Failed")
+    refusing = world.act("pc01", age=0.0, collect=0.2)
+    carry_out(begun)
+    assert begun["pc01"].request == "already_running" and begun["pc01"].action.id == refusing.id
+    assert world.count("collect") == 1
+
+
+def test_blanks_around_the_services_comment_do_not_hide_what_a_lost_reply_told_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = World.entity
+
+    def entity(self: World, deed: Deed) -> dict[str, Any]:
+        return {**plain(self, deed), "requestorComment": f" {deed.comment}\n"}
+
+    monkeypatch.setattr(World, "entity", entity)
+    world.fault("collect", reply_lost(), after=True)
+    begun = run(world, ["pc01"], wait=True)
+    assert not errors(begun) and begun["pc01"].request == "started" and world.accepted == {"pc01": 1}
+
+
+def test_what_was_cancelled_for_its_time_out_is_over(world: World, tmp_path: Path) -> None:
+    world.plan("pc01", collect=[None, 90.0])
+    begun = run(world, ["pc01"], tmp_path, wait_timeout=300.0, cancel_on_timeout=True)
+    assert errors(begun) == {"pc01": "NotFinishedInTime"} and world.count("cancel") == 1
+    world.clock.now += 60.0
+    assert _open(tmp_path, world) == []
+    assert prepare(world, ["pc01"], tmp_path)["pc01"].request is None
+
+
+def test_a_package_that_is_a_copy_of_anothers_is_never_picked_up(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although its run was killed, and although it was kept and recorded."""
+    same = world.package(world.act("else", age=600.0))
+    monkeypatch.setattr(World, "package", lambda self, deed: same)
+    first = prepare(world, ["pc01", "pc02"], tmp_path, downloads=1)
+    first.fleet.folders[0].custody.begin()
+    first.fleet.run()
+    assert errors(first) == {"pc02": "DuplicatePackage"} and first["pc02"].package
+    world.restart()
+    again = prepare(world, ["pc01", "pc02"], tmp_path)
+    assert (again["pc01"].request, again["pc02"].request) == ("resumed", None)
+
+
 def test_what_is_matched_by_its_comment_alone_is_never_cancelled(world: World) -> None:
     world.plan("pc01", collect=None)
     world.fault("collect", reply_lost(), after=True)

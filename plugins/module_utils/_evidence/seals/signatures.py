@@ -20,11 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals.stamps import NotValid
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError, printable
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
+    EvidenceError,
+    MasterGone,
+    printable,
+)
 
 NAMESPACE = "secops.defender"
 # A hardware key waits for a touch. Seconds.
 _PATIENCE = 60
+# Between two looks at whether anybody still waits for it. Seconds.
+_PACE = 0.5
 _KEY = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}\b")
 _NO_PROMPT = {"SSH_ASKPASS": "false", "SSH_ASKPASS_REQUIRE": "force", "LC_ALL": "C", "TZ": "UTC"}
 # Lines that say nothing about what went wrong.
@@ -119,26 +125,45 @@ def _run(arguments: list[str], line: bytes = b"") -> subprocess.CompletedProcess
         )
     try:
         # pylint: disable-next=ansible-bad-function  # run_command belongs to modules; this runs in action plugins, too.
-        return subprocess.run(
+        with subprocess.Popen(
             [program, *arguments],
-            input=line,
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, **_NO_PROMPT},
-        )
-    except subprocess.TimeoutExpired:
-        raise EvidenceError(
-            f"ssh-keygen did not come to an end within {_PATIENCE} seconds.",
-            advice="A hardware key waits for a touch, and an agent perhaps for its user: try ssh-keygen -Y sign by hand.",
-            code="SigningFailed",
-        ) from None
+        ) as process:
+            return subprocess.CompletedProcess(arguments, *_ended(process, line))
     except OSError as failure:
         raise EvidenceError(
             f"ssh-keygen ({program}) cannot be run: {failure.strerror or failure}.",
             advice="Install OpenSSH's client anew.",
             code="MissingProgram",
         ) from None
+
+
+def _ended(process: subprocess.Popen[bytes], line: bytes) -> tuple[int, bytes, bytes]:
+    """Its exit status and what it has said. It does not outlive whom the work is done for. Raises EvidenceError, MasterGone."""
+    parent, until = os.getppid(), time.monotonic() + _PATIENCE
+    given: bytes | None = line
+    while True:
+        try:
+            said, complained = process.communicate(given, timeout=_PACE)
+            return process.returncode, said, complained
+        except subprocess.TimeoutExpired:
+            given = None
+        except BaseException:
+            process.kill()
+            raise
+        if os.getppid() != parent:
+            process.kill()
+            raise MasterGone("ssh-keygen was ended, because nobody waits for the seal any more.", advice="Run again.")
+        if time.monotonic() > until:
+            process.kill()
+            raise EvidenceError(
+                f"ssh-keygen did not come to an end within {_PATIENCE} seconds.",
+                advice="A hardware key waits for a touch, and an agent perhaps for its user: try ssh-keygen -Y sign by hand.",
+                code="SigningFailed",
+            )
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.chain im
 from ansible_collections.secops.defender.plugins.module_utils._evidence.custody import Custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import sealing as _sealing
+from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import signatures
 from ansible_collections.secops.defender.plugins.module_utils._service import time_stamps as _time_stamps
 from ansible_collections.secops.defender.plugins.module_utils._tasks.seal_evidence import TASK
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK as VERIFY
@@ -343,6 +346,39 @@ def test_a_key_in_the_agent(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
     finally:
         agent.terminate()
         agent.wait()
+
+
+def test_a_key_that_waits_for_a_touch_outlives_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the process that signs nor ssh-keygen is there when whoever began them has gone."""
+    program = tmp_path / "ssh-keygen"
+    program.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/keygen.new && mv {tmp_path}/keygen.new {tmp_path}/keygen\nexec sleep 60\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    master = os.fork()
+    if master == 0:
+        if os.fork() == 0:
+            with suppress(BaseException):
+                signatures.fingerprint("key")
+            (tmp_path / "ended").touch()
+            os._exit(0)
+        while True:
+            time.sleep(60)
+    for _try in range(600):
+        if (tmp_path / "keygen").exists():
+            break
+        time.sleep(0.05)
+    keygen = int((tmp_path / "keygen").read_text())
+    os.kill(master, signal.SIGKILL)
+    os.waitpid(master, 0)
+    for _try in range(200):
+        if (tmp_path / "ended").exists():
+            break
+        time.sleep(0.05)
+    assert (tmp_path / "ended").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(keygen, 0)
 
 
 @pytest.mark.parametrize("place", ["none", "evidence/pc01.contoso.com"])

@@ -34,15 +34,21 @@ class Forward:
     def __init__(self, blocks: t.Iterator[bytes]) -> None:
         self._blocks = blocks
         self._buffer = b""
+        # Up to where the buffer was read: names are read in small pieces, and the rest is not copied for each of them.
+        self._read = 0
         self.at = 0
 
+    def _more(self) -> None:
+        block = next(self._blocks, None)
+        if block is None:
+            raise LeftOut("the cabinet is cut short")
+        self._buffer, self._read = self._buffer[self._read :] + block, 0
+
     def read(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            block = next(self._blocks, None)
-            if block is None:
-                raise LeftOut("the cabinet is cut short")
-            self._buffer += block
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        while len(self._buffer) - self._read < size:
+            self._more()
+        data = self._buffer[self._read : self._read + size]
+        self._read += size
         self.at += size
         return data
 
@@ -54,12 +60,11 @@ class Forward:
 
     def text(self) -> bytes:
         """Up to a NUL."""
-        text = b""
-        while not text.endswith(b"\0"):
-            text += self.read(1)
-            if len(text) > _MOST_NAME:
+        while (end := self._buffer.find(b"\0", self._read, self._read + _MOST_NAME + 1)) < 0:
+            if len(self._buffer) - self._read > _MOST_NAME:
                 raise LeftOut("the cabinet has a name without an end")
-        return text[:-1]
+            self._more()
+        return self.read(end - self._read + 1)[:-1]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import zlib
 import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import (
+    cabinets,
     contents,
     eventlog,
     facts,
@@ -22,7 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.reading 
     zips,
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.encodings import decoded
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Limits, Meter
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import LeftOut, Limits, Meter
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from simulator import artefacts
 
@@ -424,3 +425,17 @@ def test_a_visitor_that_wants_nothing_unpacks_nothing() -> None:
 def test_texts_are_decoded(codec: str) -> None:
     assert decoded("Größe: 12 Ä, the quick brown fox".encode(codec)) == "Größe: 12 Ä, the quick brown fox"
     assert zlib.crc32(decoded(b"\xff\xfe").encode()) == 0
+
+
+def test_many_long_names_in_a_cabinet_cost_what_they_are_long() -> None:
+    names = b"".join(b"%08d" % number * 50 + b"\0" for number in range(5000))
+    for blocks in ([names], [names[at : at + 7] for at in range(0, len(names), 7)]):
+        stream = cabinets.Forward(iter(blocks))
+        begun = time.process_time()
+        assert [stream.text() for _number in range(5000)] == names.split(b"\0")[:-1]
+        # A copy of the rest for each byte of a name took minutes.
+        assert time.process_time() - begun < 5 and stream.at == len(names)
+    with pytest.raises(LeftOut, match="without an end"):
+        cabinets.Forward(iter([b"x" * 500] * 10)).text()
+    with pytest.raises(LeftOut, match="cut short"):
+        cabinets.Forward(iter([b"x" * 500])).text()

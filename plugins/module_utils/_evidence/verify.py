@@ -44,12 +44,15 @@ ALTERED, MISSING, NOT_RECORDED, BROKEN_CHAIN, TORN, UNFINISHED, DUPLICATE, INVAL
     "unsealed",
 )
 
+_ALTERED = (
+    "Leave the folder as it is, find out who could write to it since, and compare it with a copy; packages that the "
+    "service still has can be fetched into a new folder with secops.defender.defender_fetch_package."
+)
 # What to do, by the worst kind that was found.
 _ADVICE = (
     (
         (ALTERED, BROKEN_CHAIN, MISSING),
-        "Leave the folder as it is, find out who could write to it since, and compare it with a copy; packages that the "
-        "service still has can be fetched into a new folder with secops.defender.defender_fetch_package.",
+        _ALTERED,
     ),
     (
         (INVALID_SEAL,),
@@ -127,6 +130,9 @@ class Verdict:
     def advice(self) -> str:
         """What to do about the worst kind of finding."""
         kinds = {finding.kind for finding in self.findings}
+        if (MISSING, events.LOG_NAME) in {(finding.kind, finding.path) for finding in self.findings}:
+            # More often somebody has named the folder above, or below, than taken a log away.
+            return f"Give the folder that was dest when the packages were collected. If it is this one, l{_ALTERED[1:]}"
         return next((text for those, text in _ADVICE if kinds.intersection(those)), "")
 
     def find(self, kind: str, path: str, message: str, since: str | None = None) -> None:

@@ -129,6 +129,16 @@ def test_the_result_of_a_spoilt_folder(folder: Path) -> None:
     assert "Leave the folder as it is" in result["msg"]
 
 
+def test_a_folder_without_a_log_may_be_the_wrong_one(folder: Path) -> None:
+    for wrong in (folder.parent, packages_of(folder)[0].parent):
+        result = check(wrong)
+        assert result["failed"] and result["findings"][0]["message"] == "There is no custody log."
+        assert (
+            " Give the folder that was dest when the packages were collected. If it is this one, leave the folder as it is"
+            in result["msg"]
+        )
+
+
 def test_many_findings_are_counted_in_the_sentence(folder: Path) -> None:
     for number in range(9):
         (folder / f"extra{number}").touch()

@@ -366,7 +366,10 @@ def _sentence(rows: t.Sequence[Result], findings: Findings, chosen: Chosen) -> s
         parts.append(
             " and ".join(
                 each
-                for each in (f"{more} more indicators on some" if more else "", f"{rest} on none" if rest else "")
+                for each in (
+                    f"{count(more, 'more indicator')} on some" if more else "",
+                    f"{count(rest, 'indicator')} on none" if rest else "",
+                )
                 if each
             )
         )

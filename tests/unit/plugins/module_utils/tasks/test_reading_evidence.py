@@ -401,6 +401,13 @@ def test_of_many_prefetch_files_one_row_tells(evidence: Evidence) -> None:
     assert row["entries"] == 200 and "and 199 more" in row["entry"]
 
 
+def test_what_was_found_nowhere_is_counted_beside_what_was_found(evidence: Evidence) -> None:
+    evidence.add("pc1", HIT)
+    told = "203.0.113.7 on 1 of 1 device (pc1); 1 searched whole. "
+    assert search(evidence, "203.0.113.7, evil.example")["msg"] == told + "1 indicator on none."
+    assert search(evidence, "203.0.113.7, evil.example, evil.exe")["msg"] == told + "2 indicators on none."
+
+
 def test_without_the_package_few_indicators_only(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ahocorasick_rs", None)
     evidence.add("pc1", HIT)

@@ -125,12 +125,21 @@ class Sealer:
             history = self._custody.refresh()
             if alone:
                 self._drop_drafts(history)
-            lacking = missing(history, self._signing, self._stamping)
-            line = head = self._custody.newest() if lacking else Line(0, b"")
-            if self._signing and lacking.signature:
-                line = self._sign(head, self._signing)
-            if self._stamping and lacking.stamp:
-                self._stamp(head, line, self._stamping)
+            try:
+                self._seal(history, self._signing)
+            except EvidenceError as failure:
+                if failure.code in signatures.CODES:
+                    # Who signs can do so later; the time cannot be made up for.
+                    self._seal(history, None)
+                raise
+
+    def _seal(self, history: History, signing: Signing | None) -> None:
+        lacking = missing(history, signing, self._stamping)
+        line = head = self._custody.newest() if lacking else Line(0, b"")
+        if signing and lacking.signature:
+            line = self._sign(head, signing)
+        if self._stamping and lacking.stamp:
+            self._stamp(head, line, self._stamping)
 
     def _drop_drafts(self, history: History) -> None:
         """Remove what a crash has left of seals before they were in the log: the next ones are of later lines."""

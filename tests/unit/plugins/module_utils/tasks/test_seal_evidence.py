@@ -327,6 +327,19 @@ def test_a_key_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     assert "ssh-add" in result["msg"] and not result["changed"] and not (folder / "seals").exists()
 
 
+def test_a_key_that_cannot_be_used_costs_no_time(
+    folder: Path, authority: TimeAuthority, signer: Signer, tmp_path: Path
+) -> None:
+    given = both(authority, signer)
+    result = seal(folder, **{**given, "signing_key": str(tmp_path / "none")})
+    assert result["failed"] and result["error"]["code"] == "SigningFailed"
+    assert [each["kind"] for each in result["seals"]] == ["time_stamp"] and "but then: The signing key" in result["msg"]
+    assert lines(folder)[-1]["covers"] == lines(folder)[-1]["seq"] - 1
+    # The signature that comes later is stamped as well.
+    later = seal(folder, **given)
+    assert [each["kind"] for each in later["seals"]] == ["signature", "time_stamp"] and not later["failed"]
+
+
 def test_a_key_in_the_agent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A passphrase is never asked for: the agent holds the key, as it does one on hardware."""
     locked = Signer.make(tmp_path, "locked@contoso.com", passphrase="hush")

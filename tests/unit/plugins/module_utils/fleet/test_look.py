@@ -416,6 +416,18 @@ def test_a_run_that_left_one_device_unfinished_is_picked_up_as_a_whole(world: Wo
     assert [device.request for device in run(world, ["pc01", "slow"], tmp_path).devices] == ["started", "started"]
 
 
+def test_what_nobody_picks_up_stays_open_until_a_later_request_has_its_package(world: World, tmp_path: Path) -> None:
+    world.plan("pc01", collect=[10.0, 900.0, 10.0])
+    _killed(world, tmp_path, after=5.0)
+    world.clock.now += 3600.0
+    _killed(world, tmp_path, resume_within=0.0)
+    first, second = (deed.id for deed in world.deeds.values())
+    assert _open(tmp_path, world) == [(first, False), (second, False)]
+    world.clock.now += 3600.0
+    assert run(world, ["pc01"], tmp_path, resume_within=0.0)["pc01"].request == "started"
+    assert _open(tmp_path, world) == [(first, True), (second, True)]
+
+
 @pytest.mark.parametrize(("end", "request_"), [("run_aborted", "resumed"), (None, "resumed"), ("run_ended", "started")])
 def test_who_was_told_of_no_end_gets_what_was_stored(
     world: World, tmp_path: Path, end: str | None, request_: str
@@ -753,7 +765,7 @@ def test_an_old_action_with_the_same_comment_is_not_what_a_lost_reply_told_of(wo
     """The first look did not go back so far; because of the other device, the later ones do."""
     old = world.act("pc01", comment=COMMENT, age=5 * DAY, collect=90.0)
     begun = prepare(world, ["pc01", "pc02"], wait=True)
-    world.act("pc02", age=0.0, collect=300.0)
+    world.act("pc02", age=0.0, collect=300.0, unlisted=20.0)
     world.fault("collect", reply_lost(), machine="pc01")
     carry_out(begun)
     assert not errors(begun) and begun["pc02"].request == "already_running"

@@ -29,6 +29,6 @@ def _form(device: _Facts, facts: _Facts) -> str:
     comment = device["comment"] or facts["comment"]
     return (
         f'<article class="form"><h3><bdi>{name}</bdi></h3><p>{text(comment)}</p>'
-        f"<p><code>{text(device['machine_id'] or '')}</code> {moment(package['downloaded'])}<br>"
-        f"<code>{text(package['sha256'])}</code></p>{_HANDS}</article>"
+        f"<p>Device ID <code>{text(device['machine_id'] or '')}</code><br>Downloaded {moment(package['downloaded'])}<br>"
+        f"SHA-256 of the package <code>{text(package['sha256'])}</code></p>{_HANDS}</article>"
     )

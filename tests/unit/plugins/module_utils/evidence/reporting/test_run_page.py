@@ -163,6 +163,8 @@ def test_a_form_for_each_package() -> None:
     page = _page(devices)
     forms = re.findall(r'<article class="form">.*?</article>', page)
     assert [re.findall(r"pc\d", form)[0] for form in forms] == ["pc1", "pc3"]
+    # On paper nothing beside it says what a row of digits is.
+    assert all(re.search("Device ID <code>.*Downloaded .*SHA-256 of the package <code>", form) for form in forms)
     for form, device in zip(forms, (devices[0], devices[2]), strict=True):
         assert device["package"]["sha256"] in form and device["machine_id"] in form
         assert form.count('<div class="hands"></div>') == 1 and "Incident 4711" in form

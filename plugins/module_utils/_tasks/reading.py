@@ -169,7 +169,7 @@ def record(module: str, chosen: Chosen, context: Context, facts: t.Mapping[str, 
     if context.check_mode or not chosen.packages:
         return False
     troubles = []
-    unknown = [str(package.path) for package in chosen.packages if package.sha256 is not None and not package.is_logged]
+    unknown = [str(each.path) for each in chosen.packages if each.sha256 and each.folder and not each.is_logged]
     if unknown:
         context.reporter.warn(
             f"Not called verified, since the custody log knows nothing of them, whatever their records say: {listed(unknown)}. "
@@ -187,7 +187,8 @@ def record(module: str, chosen: Chosen, context: Context, facts: t.Mapping[str, 
         context.reporter.warn(trouble)
     if outside:
         context.reporter.warn(
-            f"{outside} of the packages lie in no evidence folder, so that they were read stands in no custody log."
+            f"{outside} of the packages lie in no evidence folder: that they were read stands in no custody log, and whatever their "
+            "records say, they are not called verified."
         )
     return not troubles and not outside
 

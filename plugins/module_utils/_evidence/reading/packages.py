@@ -29,7 +29,7 @@ class Package:
     """A zip that was found. name: from its evidence folder. record: None where it has none that can be read.
 
     folder: the evidence folder, whose custody log tells of what is done here; None where the zip stands in none. is_logged: whether
-    that log tells of it, as it does of all that was received; true where there is none.
+    that log tells of it, as it does of all that was received.
     """
 
     path: Path
@@ -155,7 +155,7 @@ def _package(path: Path, logs: dict[Path, dict[str, set[str]]]) -> Package:
     folder = next((each for each in path.parents[:2] if (each / LOG_NAME).is_file()), None)
     record = _record(path.with_suffix(".json"))
     if folder is None:
-        return Package(path, path.name, None, record)
+        return Package(path, path.name, None, record, is_logged=False)
     if folder not in logs:
         logs[folder] = logged(folder)
     name = str(path.relative_to(folder))

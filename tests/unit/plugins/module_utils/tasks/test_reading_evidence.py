@@ -295,6 +295,18 @@ def test_a_zip_in_no_evidence_folder(tmp_path: Path) -> None:
     assert sorted(package.parent.iterdir()) == [package]
 
 
+def test_a_zip_with_a_record_in_no_evidence_folder_is_not_verified(evidence: Evidence, tmp_path: Path) -> None:
+    package = evidence.add("pc1", HIT)
+    (tmp_path / "inbox").mkdir()
+    for path in (package, package.with_suffix(".json")):
+        path.rename(tmp_path / "inbox" / path.name)
+    teller = Teller()
+    result = ask(SEARCH, {"path": str(tmp_path / "inbox"), "indicators": "203.0.113.7"}, teller=teller)
+    assert [(hit["computer_dns_name"], hit["verified"]) for hit in result["hits"]] == [("pc1", False)]
+    (warning,) = teller.told("warn")
+    assert "not called verified" in warning
+
+
 def test_newest_or_all(evidence: Evidence) -> None:
     evidence.add("pc1", HIT, created="2026-11-20T10:00:00Z")
     evidence.add("pc1", WHOLE, created="2026-11-23T10:00:00Z")

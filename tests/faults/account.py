@@ -139,7 +139,7 @@ class running_simulator:
         with open(self._work / "simulator.log", "wb") as log:
             self._process = subprocess.Popen([*command, "--parent-pid", str(os.getpid())], stderr=log)
         published = self._work / "simulator.json"
-        for _try in range(600):
+        for _try in range(1800):
             if published.exists():
                 return Facts.of(json.loads(published.read_text(encoding="utf-8")), self._work)
             time.sleep(0.1)

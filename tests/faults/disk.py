@@ -16,10 +16,19 @@ from pathlib import Path
 from account import Trial, complete, devices_of, running_simulator, total, write_fleet
 from whole import Whole
 
-ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-CALLS = ("write", "fsync", "rename")
-# Of each kind of call; the budget's file has no folder syncs and no renames.
-FROM = (1, 6, 20)
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.ETXTBSY)
+# From which of these calls on; some are made a few times only. The budget's file has no folder syncs and no renames.
+CALLS = {
+    "write": (1, 6, 20),
+    "fsync": (1, 6, 20),
+    "rename": (1, 6, 20),
+    "open": (1, 6, 20),
+    "mkdir": (1, 2),
+    "unlink": (1, 2),
+    "flock": (1, 6),
+}
+# In the short form the first errors once each, with one of the first calls.
+SHORT_ERRORS, SHORT_CALLS = 4, 3
 
 
 @dataclass
@@ -31,11 +40,15 @@ class Refusal(Trial):
 def trials(full: bool) -> Iterator[Refusal]:
     """Each error with each call, from its beginning and from the middle, once and for ever; in the short form four."""
     for place, number in enumerate(ERRORS):
-        for index, call in enumerate(CALLS):
-            for start in FROM:
+        for index, (call, starts) in enumerate(CALLS.items()):
+            for start in starts:
                 for count in (1, 0):
                     short = (
-                        (place + index) % len(CALLS) == 0 and start == FROM[place % len(FROM)] and count == place % 2
+                        place < SHORT_ERRORS
+                        and index < SHORT_CALLS
+                        and (place + index) % SHORT_CALLS == 0
+                        and start == starts[place % len(starts)]
+                        and count == place % 2
                     )
                     if full or short:
                         yield _refusal("evidence", number, call, start, count)

@@ -66,6 +66,7 @@ options:
   username:
     description:
       - A user to sign in as, with delegated permissions. Only for accounts without a second factor; an app is the better choice.
+      - A user who is named nearer than any proof of who signs in is meant; without a password as near, V(auto) refuses to sign in.
       - If not given, E(DEFENDER_USERNAME) is used.
     type: str
   password:

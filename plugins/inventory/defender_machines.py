@@ -303,8 +303,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             reporter.warn(sentence)
         api = Connection(self._settings, reporter, self._secrets, Clock()).sign_in(READ)
         rows = with_isolation(api, api.every_machine(self._given["filter"], self._tag), reporter)
-        if self._tag and not rows:
-            reporter.warn(f"No device has the tag {self._tag}, so the inventory has no hosts.")
+        if not rows and (self._tag or self._given["filter"]):
+            which = f"No device has the tag {self._tag}" if self._tag else "No device fits the filter"
+            also = " and fits the filter" if self._tag and self._given["filter"] else ""
+            reporter.warn(f"{which}{also}, so the inventory has no hosts.")
         if keep:
             self._cache[key] = rows
         return rows
@@ -332,6 +334,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if self._wanted(variables, machine):
                 wanted.append((self._name(machine, variables, strict), clean_name(str(machine["machine_id"]))))
                 taken.append(variables)
+        if machines and not wanted:
+            self.display.warning(
+                f"{self.NAME}: include and exclude leave none of {len(machines)} devices, so the inventory has no hosts."
+            )
         names = unique_names(wanted, self._is_taken)
         found_here = set(self.inventory.hosts)
         try:
@@ -388,6 +394,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _holds(self, option: str, condition: str, variables: dict[str, t.Any], machine: dict[str, t.Any]) -> bool:
         """Compiled anew for each machine by Ansible, so a condition that was decided for the same values is not asked again."""
+        if not isinstance(condition, str):
+            raise AnsibleParserError(
+                f"{option} holds {condition}, which is no condition. Write it in quotes if it is meant."
+            )
         if condition not in self._names_in:
             self._names_in[condition] = _names_in(condition)
         names = self._names_in[condition]

@@ -103,7 +103,9 @@ def _parse(asked: str) -> Name | str:
     if _GUID.fullmatch(text):
         return Name(asked, ENTRA_ID, text)
     try:
-        return Name(asked, IP, str(ipaddress.ip_address(text)))
+        address = ipaddress.ip_address(text)
+        inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return Name(asked, IP, str(inner or address))
     except ValueError:
         return _malformed(text) or Name(asked, DNS_NAME, text.rstrip("."))
 

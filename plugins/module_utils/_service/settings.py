@@ -22,6 +22,8 @@ SOURCES = (
     "managed_identity",
     "azure_cli",
 )
+# What Entra ID gives out has no blank at its ends, but what surveys, files and variables hand on often has.
+_TRIMMED = ("tenant", "client_id", "client_secret", "username")
 SECRETS = ("client_secret", "certificate_password", "password", "access_token")
 
 
@@ -105,6 +107,7 @@ class Settings:
     def of(cls, given: Given) -> Settings:
         """Raises OptionsError."""
         values = {each.name: given[each.name] for each in fields(cls) if each.name not in ("timeout", "origins")}
+        values.update({name: values[name].strip() for name in _TRIMMED if values[name]})
         return cls(timeout=given.positive("timeout"), origins=given.origins, **values)
 
     def secrets(self) -> list[str]:

@@ -66,7 +66,7 @@ def choose_source(settings: Settings) -> tuple[str, str]:
     if named and (named in here or place(settings.origins.get("auth_source", "task")) <= nearest):
         source, why = named, f"Signing in with {named}, as auth_source says."
     elif here:
-        source = here[0]
+        source = _of_the_user(settings, here) or here[0]
         why = f"Signing in with {source}, because {PROOFS[source]} is given"
         others = [each for each in given if each != source]
         far = [each for each in others if given[each] > nearest]
@@ -93,6 +93,22 @@ def _proofs(settings: Settings) -> dict[str, int]:
         for source in SOURCES
         if source in PROOFS and getattr(settings, PROOFS[source])
     }
+
+
+def _of_the_user(settings: Settings, here: list[str]) -> str | None:
+    """The sign-in of a user who is named nearer than any proof: the app would be somebody else, whom no device groups bind.
+
+    here: the ways for which there is a proof, all from one place. Raises OptionsError where there is no password beside them.
+    """
+    distance = place(settings.origins.get("username"))
+    if not settings.username or distance >= place(settings.origins.get(PROOFS[here[0]], "task")):
+        return None
+    if "username_password" in here:
+        return "username_password"
+    raise OptionsError(
+        f"username is {settings.username}, but no password is given as near; signing in with {here[0]} would be as somebody else.",
+        advice=f"Give the password, or leave username out, or set auth_source to {here[0]}. Nothing was started.",
+    )
 
 
 def open_tokens(settings: Settings, where: Endpoints, http: Http, secrets: Secrets) -> tuple[Tokens, str]:

@@ -685,6 +685,30 @@ def test_a_tag_that_no_device_has_is_said(tenant: Simulator, files: t.Any, capfd
     assert "No device has the tag teir0, so the inventory has no hosts." in " ".join(capfd.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"filter": "healthStatus eq 'Actve'"}, "No device fits the filter, so the inventory has no hosts."),
+        ({"include": ["false"]}, "include and exclude leave none of"),
+        ({"exclude": ["true"]}, "include and exclude leave none of"),
+    ],
+)
+def test_an_inventory_without_hosts_says_why(
+    options: dict[str, t.Any], said: str, tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    # What was warned of once is not shown again.
+    monkeypatch.setattr(Display, "warning", lambda self, text, *more, **named: told.append(text))
+    assert not files.load(**options).hosts
+    assert said in " ".join(told)
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+def test_a_condition_is_a_text(option: str, tenant: Simulator, files: t.Any) -> None:
+    with pytest.raises(AnsibleError, match=f"{option} holds False, which is no condition|{option} 'False'"):
+        files.load(**{option: [False]})
+
+
 def test_a_variable_that_nobody_reads_is_warned_of(
     tenant: Simulator, files: t.Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ GUID = "80fe8ff8-2624-418e-9591-41f0491218f9"
         ("10.1.2.3", IP, "10.1.2.3"),
         ("2001:DB8:0:0::1", IP, "2001:db8::1"),
         ("::1", IP, "::1"),
+        ("::FFFF:10.1.2.3", IP, "10.1.2.3"),
         ("pc01", DNS_NAME, "pc01"),
         ("PC01.Contoso.COM", DNS_NAME, "pc01.contoso.com"),
         ("pc01.contoso.com.", DNS_NAME, "pc01.contoso.com"),

@@ -190,6 +190,32 @@ def test_the_proof_is_the_nearest_places() -> None:
     assert choose_source(settings)[0] == "access_token"
 
 
+@pytest.mark.parametrize(("username", "secret"), [("task", "DEFENDER_X"), ("DEFENDER_USERNAME", "AZURE_SECRET")])
+def test_a_user_without_a_password_is_not_passed_over_for_the_app(username: str, secret: str) -> None:
+    whole = {"tenant": "t", "client_id": "c", "username": "u", "client_secret": "s"}
+    origins = {"username": username, "client_secret": secret}
+    error = refusal(lambda: choose_source(Settings(**whole, origins=origins)), OptionsError)  # type: ignore[arg-type]
+    assert error.message.startswith("username is u, but no password is given as near; signing in with client_secret")
+    named = {**origins, "auth_source": "task"}
+    settings = Settings(**whole, auth_source="client_secret", origins=named)  # type: ignore[arg-type]
+    assert choose_source(settings)[0] == "client_secret"
+
+
+@pytest.mark.parametrize(
+    ("username", "proofs", "expected"),
+    [
+        # A user who is named nearer than any proof is meant; one from as far away, or farther, is one way of several.
+        ("task", "DEFENDER_X", "username_password"),
+        ("DEFENDER_USERNAME", "DEFENDER_X", "client_secret"),
+        ("AZURE_X", "task", "client_secret"),
+    ],
+)
+def test_a_user_who_is_named_nearer_than_the_proofs(username: str, proofs: str, expected: str) -> None:
+    whole = {"tenant": "t", "client_id": "c", "username": "u", "client_secret": "s", "password": "w"}
+    origins = {"username": username, "client_secret": proofs, "password": proofs}
+    assert choose_source(Settings(**whole, origins=origins))[0] == expected  # type: ignore[arg-type]
+
+
 def test_auth_source_from_farther_away_does_not_overrule_a_proof() -> None:
     whole = {"tenant": "t", "client_id": "c", "client_secret": "s"}
     origins = {"client_secret": "task", "auth_source": "DEFENDER_AUTH_SOURCE"}

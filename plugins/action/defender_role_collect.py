@@ -12,6 +12,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.door import
 from ansible_collections.secops.defender.plugins.module_utils._tasks.master import watched
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.options import unknown_variables
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._action import launched_by
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
@@ -69,6 +70,8 @@ class ActionModule(RoleAction):
         secrets.add(*said.secrets)
         tenant = sheet.requests[0].tenant or said.options.settings.auth_source if sheet.fleets > 1 else None
         reporter = FleetReporter(secrets, launched_by(self.variables), tenant)
+        for sentence in unknown_variables(surroundings.environ, self.entry.spec):
+            reporter.warn(sentence)
         context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename)
         work = Work(sheet, said, context, surroundings.own_environ)
         with watched(context.clock, context.master_gone):

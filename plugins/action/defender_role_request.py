@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.plugin_utils._role import RoleAction, refused_row
 from ansible_collections.secops.defender.plugins.plugin_utils._role_fleets import Request
-from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import listen, request
+from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import almost_named, listen, request
 
 
 class ActionModule(RoleAction):
@@ -17,6 +19,8 @@ class ActionModule(RoleAction):
         try:
             self.require_each_host()
             surroundings = self.surroundings()
+            for sentence in almost_named(self.variables, self.entry):
+                Display().warning(sentence)
             asked = request(self.host, listen(surroundings), surroundings, count, self.knows_everybody)
         except OptionsError as failure:
             # The host fails by its last task, which has its result; the others are not held up.

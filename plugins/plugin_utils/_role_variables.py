@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 
 from ansible import errors as ansible_errors
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
@@ -32,12 +33,15 @@ from ansible_collections.secops.defender.plugins.module_utils._words.options imp
     read,
     secret_names,
     secrets_in,
+    shown,
     variables_of,
 )
 from ansible_collections.secops.defender.plugins.plugin_utils._role_fleets import Request, fingerprint
 
 ROLE = "secops.defender.collect_package"
 PREFIX = "collect_package_"
+# How like the prefix something must be to be meant as it: one letter more, less or otherwise.
+_SURELY = 0.9
 # Nobody collects from a whole estate by a slip of "hosts: all".
 MAX_MACHINES = 100
 
@@ -205,17 +209,37 @@ def request(host: str, said: Said, surroundings: Surroundings, hosts: int, known
 def _refuse_unknown(variables: Mapping[str, t.Any], entry: Entry) -> None:
     unknown = [name for name in variables if name.startswith(PREFIX) and name[len(PREFIX) :] not in entry.known]
     if unknown:
-        hints = "".join(_near(name[len(PREFIX) :], entry.known) for name in unknown)
+        hints = "".join(_near(name[len(PREFIX) :], entry) for name in unknown)
         raise OptionsError(
             f"The role {ROLE} knows no variable {', '.join(sorted(unknown))}.",
             advice=f"{hints}ansible-doc -t role {ROLE} lists all. Nothing was started.",
         )
 
 
-def _near(bare: str, known: tuple[str, ...]) -> str:
+def _near(bare: str, entry: Entry) -> str:
     """A hint: what begins alike is meant rather than what is spelt alike."""
+    meant = next((name for name, option in entry.spec.items() if bare in option.get("aliases", ())), None)
+    known = [meant] if meant else [name for name in entry.known if name not in _NOT_READ]
     alike = [name for name in known if name.startswith(bare) or bare.startswith(name)]
     return near(PREFIX + (alike[0] if alike else bare), [PREFIX + name for name in (alike or known)])
+
+
+def almost_named(variables: Mapping[str, t.Any], entry: Entry) -> list[str]:
+    """A sentence for each variable that is surely meant for the role, but for a slip before its last word: nobody reads it.
+
+    It may be another role's all the same, so it is not refused.
+    """
+    told = []
+    for name in variables:
+        # Thousands of others are passed over at once.
+        if name[:3].lower() != PREFIX[:3] or name.startswith(PREFIX):
+            continue
+        for known in entry.known:
+            head = name[: -len(known)].lower()
+            if name.lower().endswith(known) and SequenceMatcher(None, head, PREFIX).ratio() >= _SURELY:
+                told.append(f"The variable {name} is not read by the role {ROLE}. Did you mean {PREFIX}{known}?")
+                break
+    return told
 
 
 def evaluated(name: str, value: t.Any, template: Callable[[t.Any], t.Any], secret: bool = False) -> t.Any:
@@ -275,8 +299,9 @@ def _device(
 def _one_name(name: str, value: t.Any) -> str:
     found = as_list(name, value)
     if len(found) != 1 or not isinstance(found[0], str):
+        what = f"names {len(found)} devices" if len(found) != 1 else f"is {shown(value)[:80]}, which is no text"
         raise OptionsError(
-            f"{name} names {len(found)} devices, but a host stands for one.",
+            f"{name} {what}, but a host stands for one device.",
             advice="Give the host one device. To collect from a list, use defender_collect_package. Nothing was started.",
         )
     return str(found[0])

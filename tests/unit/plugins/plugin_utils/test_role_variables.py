@@ -13,7 +13,13 @@ import pytest
 from ansible.errors import AnsibleUndefinedVariable
 
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
-from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import Surroundings, listen, request
+from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import (
+    COLLECT,
+    Surroundings,
+    almost_named,
+    listen,
+    request,
+)
 
 SECRET = "a-secret-value"
 
@@ -100,6 +106,7 @@ def test_localhosted_is_one() -> None:
         ("coment", "comment"),
         ("regoin", "region"),
         ("max_machine", "max_machines"),
+        ("secret", "client_secret"),
     ],
 )
 def test_a_variable_that_nobody_reads(name: str, near: str) -> None:
@@ -107,6 +114,21 @@ def test_a_variable_that_nobody_reads(name: str, near: str) -> None:
         said(**{name: "x"})
     assert f"collect_package_{name}" in caught.value.message
     assert f"Did you mean collect_package_{near}?" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "name", ["collect_packages_dest", "collectpackage_dest", "Collect_Package_Dest", "collect_pakage_dest"]
+)
+def test_a_slip_before_the_last_word(name: str) -> None:
+    (told,) = almost_named({name: "x", "collect_package_dest": "y", "collector_dest": "z", "collect": 1}, COLLECT)
+    assert name in told and told.endswith("Did you mean collect_package_dest?")
+
+
+def test_a_mapping_is_no_name_of_a_device() -> None:
+    with pytest.raises(
+        OptionsError, match="collect_package_machine is .*, which is no text, but a host stands for one"
+    ):
+        said(machine={"machine_id": "a"})
 
 
 def test_what_is_known_but_not_read() -> None:

@@ -18,6 +18,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.secrets imp
 
 # Seconds between two summary lines: a watched job is never silent for a minute, and a long one fills no log.
 _PACE = 30.0
+# Whoever waits for a single device sits in front of it, and sees sooner that something goes on.
+_FIRST_OF_ONE = 10.0
 # Up to so many devices each gets a line when its package is stored; in larger fleets only what needs attention does.
 _SMALL_FLEET = 30
 
@@ -73,6 +75,8 @@ class DisplayReporter:
 
     def plan(self, plan: Plan) -> None:
         self._devices = plan.devices
+        if plan.devices == 1:
+            self._next_summary = self._clock() + _FIRST_OF_ONE
         words = [f"{plan.starts} to start" if plan.starts else "none to start"]
         if plan.running:
             words.append(f"{plan.running} running already")
@@ -90,8 +94,12 @@ class DisplayReporter:
         if what == "failed":
             self._say(detail)
         elif what == "done" and device.package:
-            text = f"{device.label}: package verified, {size(device.package.size)}, SHA-256 {device.package.sha256}"
-            self._say(text) if 1 < self._devices <= _SMALL_FLEET else self.detail(text)
+            # Ansible shows nothing of a result that has not failed, so a single device's line is all that is seen of it.
+            where = f"{device.package.path}, " if self._devices == 1 else ""
+            text = (
+                f"{device.label}: package verified, {where}{size(device.package.size)}, SHA-256 {device.package.sha256}"
+            )
+            self._say(text) if self._devices <= _SMALL_FLEET else self.detail(text)
         elif what in _VERBOSE:
             said = _VERBOSE[what].format(noun=device.wish.kind.noun)
             self.detail(f"{device.label}: {said}{': ' + detail if detail else ''}")
@@ -121,7 +129,7 @@ class DisplayReporter:
         self._display.warning(printable(self._secrets.scrub(text)))
 
     def end(self, sentence: str) -> None:
-        """The result in a sentence. A failure is shown by Ansible itself, and so is that of a single device."""
+        """The result in a sentence. A single device has had its own line, and a failure is shown by Ansible itself."""
         if self._devices > 1:
             self._say(sentence)
 

@@ -15,7 +15,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._service.tenant import check_tenant
 from ansible_collections.secops.defender.plugins.module_utils._service.token import Claims, check_claims
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import words
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, settled
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import AuthError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import iso
@@ -47,7 +47,7 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
-        required = texts("required_permissions", given["required_permissions"] or ())
+        required = words("required_permissions", given["required_permissions"] or ())
         return cls(Settings.of(given), given["return_token"], tuple(required), given["device_code"])
 
 

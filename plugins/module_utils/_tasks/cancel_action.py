@@ -23,7 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.token imp
     READ_PERMISSIONS,
 )
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, words
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import (
     Result,
     count,
@@ -89,7 +89,7 @@ class Options:
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
         named = names(given["machines"] or ())
-        ids = texts("action_ids", given["action_ids"] or ())
+        ids = words("action_ids", given["action_ids"] or ())
         return cls(
             Settings.of(given),
             (*ids, *(name.asked for name in named)),

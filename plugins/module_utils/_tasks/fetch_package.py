@@ -23,7 +23,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.job import Found, Job, refused
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, words
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carry_out
 from ansible_collections.secops.defender.plugins.module_utils._tasks.sealing import Sealing, sealing_spec
@@ -68,7 +68,7 @@ class Options:
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
         named = names(given["machines"] or ())
-        ids = texts("action_ids", given["action_ids"] or ())
+        ids = words("action_ids", given["action_ids"] or ())
         return cls(
             Settings.of(given),
             (*(name.asked for name in named), *ids),

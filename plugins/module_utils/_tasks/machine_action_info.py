@@ -22,7 +22,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
 from ansible_collections.secops.defender.plugins.module_utils._service.settings import Settings, connection_spec
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machine_info import snake_case
-from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, texts
+from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option, words
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, found, settled
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
@@ -78,9 +78,9 @@ class Options:
         return cls(
             Settings.of(given),
             None if named is None else names(named),
-            parse_action_ids(texts("action_ids", ids)) if ids else ids,
+            parse_action_ids(words("action_ids", ids)) if ids else ids,
             _type(word) if word else None,
-            None if given["status"] is None else _words(texts("status", given["status"])),
+            None if given["status"] is None else _words(words("status", given["status"])),
             since,
             bool(word) and word.strip().lower() not in _TYPES,
         )
@@ -88,9 +88,12 @@ class Options:
     @property
     def selects_nothing(self) -> str | None:
         """The option whose empty list selects nothing."""
-        empty = {"machines": self.names, "action_ids": self.action_ids, "status": self.status}
-        named = [name for name, value in empty.items() if value is not None]
-        return next((name for name in named if not empty[name] and (name == "status" or len(named) == 1)), None)
+        if self.status is not None and not self.status:
+            return "status"
+        lists = {"machines": self.names, "action_ids": self.action_ids}
+        named = [name for name, value in lists.items() if value is not None]
+        # Either adds to the other, so it is the last one that decides.
+        return None if any(lists[name] for name in named) else next(iter(named), None)
 
 
 def _words(words: t.Sequence[str]) -> list[str]:

@@ -87,8 +87,19 @@ def _parsed(named: t.Sequence[str], option: str = "machines") -> list[Name]:
 
 
 def texts(option: str, elements: t.Iterable[t.Any]) -> list[str]:
-    """Elements of which only the name counts. Raises OptionsError for a mapping that names no device."""
+    """Elements of which only the name of the device counts. Raises OptionsError for a mapping that names none."""
     return [_named(element, option) if isinstance(element, dict) else element for element in elements]
+
+
+def words(option: str, elements: t.Iterable[t.Any]) -> list[str]:
+    """Elements that name no devices, such as the IDs of actions. Raises OptionsError for a mapping."""
+    for element in elements:
+        if isinstance(element, dict):
+            raise OptionsError(
+                f"{option} holds {shown(element)[:80]}, which is no text.",
+                advice=f"Give {option} as texts; of a result's row, the key that holds it. Nothing was started.",
+            )
+    return list(elements)
 
 
 def _mapping(element: dict[str, t.Any], given: Given, wishes: Spec) -> tuple[str, Given]:

@@ -52,6 +52,8 @@ def _work(work: Work, opened: ExitStack) -> None:
     for each in work.found:
         if each.resolved.error:
             context.reporter.trouble(each.resolved.error.message)
+        elif each.resolved.note and not context.check_mode:
+            context.reporter.trouble(each.resolved.note)
     pool = ThreadPoolExecutor(max_workers=job.pace.downloads + 6)
     try:
         if job.report and not context.check_mode:

@@ -49,6 +49,8 @@ _LONGEST = 50 * 365 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # From so many options on, their names are not told but where they stand.
 _MANY = 10
+# A word of fewer letters begins too much.
+_SHORTEST_BEGINNING = 4
 _SEPARATORS = re.compile(r"[,;\r\n]+")
 _PREFIX = "DEFENDER_"
 # What is said of a required option that is missing, where its name alone does not say what is wanted.
@@ -222,10 +224,18 @@ def seconds(option: str, value: object) -> float:
 
 
 def near(name: str, known: t.Iterable[str]) -> str:
-    """A hint at the nearest known name, or nothing."""
+    """A hint at the nearest known name, or nothing: one that is spelt alike, else one that begins alike."""
     spellings = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower(), list(spellings), n=1)
+    word = name.strip().lower()
+    found = difflib.get_close_matches(word, list(spellings), n=1) or sorted(
+        (each for each in spellings if _begin_alike(each, word)), key=lambda each: abs(len(each) - len(word))
+    )
     return f"Did you mean {spellings[found[0]]}? " if found else ""
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """Whether one is the other's beginning: destination is meant as dest, collect as CollectInvestigationPackage."""
+    return min(len(one), len(other)) >= _SHORTEST_BEGINNING and (one.startswith(other) or other.startswith(one))
 
 
 def shown(value: object) -> str:
@@ -303,6 +313,11 @@ def _as_text(name: str, value: t.Any, option: Option, told: str, base: str | Non
     if isinstance(value, bool):
         raise OptionsError(
             f"{name} is {told}: YAML reads words such as off, on, yes and no as true or false.",
+            advice="Write it in quotes. Nothing was started.",
+        )
+    if name in SELECTORS and isinstance(value, (int, float)):
+        raise OptionsError(
+            f"{name} is {told}, a number: YAML reads 010 as 8 and 1.10 as 1.1, so it may not be what was written.",
             advice="Write it in quotes. Nothing was started.",
         )
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)

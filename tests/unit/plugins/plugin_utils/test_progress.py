@@ -109,13 +109,23 @@ def test_a_small_fleet_sees_each_package(world: World, reporter: DisplayReporter
     assert stored[0].startswith("secops.defender: pc0000.contoso.com: package verified, 2.1 KiB, SHA-256 ")
 
 
-@pytest.mark.parametrize("count", [1, 31])
-def test_a_single_device_and_a_large_fleet_see_packages_only_when_they_ask(
-    world: World, reporter: DisplayReporter, screen: Screen, count: int
+def test_a_large_fleet_sees_packages_only_when_asked_for(
+    world: World, reporter: DisplayReporter, screen: Screen
 ) -> None:
-    _watched(world, _names(count), reporter)
+    _watched(world, _names(31), reporter)
     assert not [line for line in screen.lines() if "package verified" in line]
-    assert len([line for line in screen.lines(1) if "package verified" in line]) == count
+    assert len([line for line in screen.lines(1) if "package verified" in line]) == 31
+
+
+def test_a_single_device_is_seen_at_work_and_its_package_with_path_and_hash(
+    world: World, reporter: DisplayReporter, screen: Screen
+) -> None:
+    begun = _watched(world, _names(1), reporter)
+    package = begun.devices[0].package
+    (stored,) = [line for line in screen.lines() if "package verified" in line]
+    assert str(package.path) in stored and package.sha256 in stored
+    moments = [at for at, level, _text in screen.shown if level == 0]
+    assert moments[1] - moments[0] <= 10
 
 
 def test_a_watched_fleet_is_never_silent_and_never_a_flood(
@@ -163,7 +173,7 @@ def test_whoever_asks_for_more_sees_each_step(world: World, reporter: DisplayRep
     texts = [line.removeprefix("secops.defender: pc0000.contoso.com: ") for line in screen.lines(1)]
     assert texts[0].startswith("the reply to the start was lost, looking whether it was carried out")
     assert texts[1] == "collection started"
-    assert texts[-2] == "package is ready"
+    assert texts[-1] == "package is ready"
 
 
 def test_the_summary_counts_and_says_how_long_it_takes_at_least(

@@ -143,6 +143,31 @@ def test_an_empty_list_selects_nothing_and_says_so(actions: Ask, option: str) ->
     result = actions(**{option: []})
     assert kinds(result) == []
     assert result["msg"] == f"{option} is an empty list, which selects nothing: no action was asked for."
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"machines": [], "action_ids": []}, "machines"),
+        ({"machines": [], "status": "Pending"}, "machines"),
+        ({"action_ids": [], "type": COLLECT, "since": "1d"}, "action_ids"),
+    ],
+)
+def test_an_empty_list_says_so_whatever_else_is_given(actions: Ask, given: dict[str, t.Any], option: str) -> None:
+    result = actions(**given)
+    assert kinds(result) == []
+    assert result["msg"] == f"{option} is an empty list, which selects nothing: no action was asked for."
+
+
+@pytest.mark.parametrize("given", ["collect", "Collect", "restrict"])
+def test_a_type_that_a_known_one_begins_with_is_no_new_one(actions: Ask, given: str) -> None:
+    result = actions(type=given)
+    assert result["failed"] and "Did you mean" in result["msg"]
+
+
+def test_a_mapping_is_no_id_of_an_action(actions: Ask) -> None:
+    result = actions(action_ids=[{"machine_id": OLD_ID}])
+    assert result["failed"] and result["msg"].startswith("action_ids holds ") and "machines" not in result["msg"]
     assert actions.tenant.simulator.requests == []  # type: ignore[attr-defined]
 
 

@@ -143,6 +143,13 @@ def test_a_refused_variable_is_named_as_what_it_is(variable: str, value: str) ->
     assert f"{variable} is {value!r}." in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["tenant", "client_id", "client_secret", "username"])
+def test_a_blank_at_the_end_of_what_entra_id_gives_out_is_none_of_it(name: str) -> None:
+    given: dict[str, Any] = {name: " value\n"}
+    for settings in (taken(**given), taken({f"DEFENDER_{name.upper()}": " value "})):
+        assert getattr(settings, name) == "value"
+
+
 def test_core_finds_no_value_of_its_own() -> None:
     """Of several variables it would take an empty one, and could not say which."""
     fallback, names = connection_spec()["tenant"]["fallback"]
@@ -191,6 +198,15 @@ def test_what_selects_is_never_unset_by_a_blank(name: str, blank: Any) -> None:
     word = "null" if blank is None else "blank"
     assert said.startswith(f"machines is {word}, which could mean nothing as well as everything. ")
     assert "an empty list selects nothing" in said and "None" not in said
+
+
+@pytest.mark.parametrize("number", [8, 1.1])
+def test_a_number_is_no_selector(number: float) -> None:
+    """YAML has made it of 010 or 1.10."""
+    spec: Spec = {"tag": {"type": "str"}}
+    with pytest.raises(OptionsError, match=f"tag is {number}, a number"):
+        read({"tag": number}, spec, {}, called="secops.defender.test")
+    assert read({"tag": "010"}, spec, {}, called="secops.defender.test")["tag"] == "010"
 
 
 def test_everything_that_selects_is_known_as_such() -> None:
@@ -248,6 +264,7 @@ def test_two_names_of_one_option_of_which_one_is_blank() -> None:
         ("machins", "machines"),
         ("dst", "dest"),
         ("download", "downloads"),
+        ("destination", "dest"),
     ],
 )
 def test_misspelt_options_are_refused_with_the_near_name(typed: str, meant: str) -> None:

@@ -104,7 +104,7 @@ class Api:
     def action(self, action_id: str) -> Action:
         """Raises NotFound for an unknown id, and for a moment after the action was created."""
         path = f"/api/machineactions/{quote(action_id, safe='')}"
-        return Action.from_api(self.session.call("GET", "machine_action", path, f"read machine action {action_id}"))
+        return Action.from_api(self._call("GET", "machine_action", path, f"read machine action {action_id}"))
 
     def start(self, kind: ActionKind, machine: Machine, comment: str, slot: Slot | None = None) -> Action:
         """Ask a device for an action (Collect investigation package, Isolate machine, Release device from isolation API).
@@ -115,7 +115,7 @@ class Api:
         doing = f"{kind.doing} {machine.label}"
         body = {"Comment": comment, **kind.body}
         try:
-            reply = self.session.call("POST", kind.endpoint, path, doing, body=body, slot=slot)
+            reply = self._call("POST", kind.endpoint, path, doing, body=body, slot=slot)
         except ServiceError as failure:
             failure.advice = _advice(kind, failure)
             raise
@@ -139,7 +139,7 @@ class Api:
         """Cancel an action that is not final yet (Cancel machine action API). Whether it took is seen by reading it again."""
         path = f"/api/machineactions/{quote(action_id, safe='')}/cancel"
         doing = f"cancel the collection on {label}"
-        return Action.from_api(self.session.call("POST", "cancel", path, doing, body={"Comment": comment}))
+        return Action.from_api(self._call("POST", "cancel", path, doing, body={"Comment": comment}))
 
     def package_link(self, action_id: str, label: str, slot: Slot | None = None) -> str:
         """A link to the package, good for about a minute; it carries a token and is a secret (Get package SAS URI API).
@@ -148,13 +148,7 @@ class Api:
         """
         path = f"/api/machineactions/{quote(action_id, safe='')}/getPackageUri"
         doing = f"get the package link for {label}"
-        try:
-            reply = self.session.call("GET", "package_link", path, doing, slot=slot, expect=("value", str))
-        except DefenderError as failure:
-            # A link that stands in a refusal is as good as any other.
-            self._secrets.add_links_in(failure.message)
-            failure.message = self.scrub(failure.message)
-            raise
+        reply = self._call("GET", "package_link", path, doing, slot=slot, expect=("value", str))
         # The service wraps the link in literal double quotes.
         link = reply["value"].strip().strip('"')
         self._secrets.add_link(link)
@@ -166,10 +160,19 @@ class Api:
             )
         return link
 
+    def _call(self, *what: t.Any, **how: t.Any) -> t.Any:
+        """Session.call. A link that stands in a refusal, of whichever call, is as good as any other and is told to nobody."""
+        try:
+            return self.session.call(*what, **how)
+        except DefenderError as failure:
+            self._secrets.add_links_in(failure.message)
+            failure.message = self.scrub(failure.message)
+            raise
+
     def _rows(self, endpoint: str, path: str, doing: str, params: dict[str, str] | None = None) -> dict[str, t.Any]:
         # The service answers 404 where others answer an empty list.
         try:
-            return self.session.call("GET", endpoint, path, doing, params=params, expect=_ROWS)
+            return self._call("GET", endpoint, path, doing, params=params, expect=_ROWS)
         except NotFound:
             return {"value": []}
 

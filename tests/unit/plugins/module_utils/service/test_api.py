@@ -18,6 +18,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     NotFound,
     ReplyLost,
     ServiceError,
+    from_reply,
 )
 from ansible_collections.secops.defender.plugins.module_utils._words.kinds import COLLECTION
 from ansible_collections.secops.defender.plugins.module_utils._words.models import COLLECT, Machine
@@ -320,6 +321,26 @@ def test_an_action_of_another_machine_is_not_taken(simulate: Simulate, connect: 
     with pytest.raises(ServiceError, match="of another device") as caught:
         Api(connect(simulator), Secrets()).start(COLLECTION, Machine(asked.id, "pc01"), "Incident")
     assert caught.value.code == "WrongMachine" and other.id in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda api: api.machines("id eq 'a'"),
+        lambda api: api.every_machine(tag="tier0"),
+        lambda api: api.machines_by_ip("10.0.0.1", 0.0),
+        lambda api: api.actions("id eq 'a'"),
+        lambda api: api.action("4711"),
+        lambda api: api.start(COLLECTION, Machine("a" * 40, "pc01"), "Why"),
+        lambda api: api.cancel("4711", "Why", "pc01"),
+    ],
+)
+def test_a_link_in_a_refusal_of_any_call_is_a_secret(ask: Callable[[Api], object]) -> None:
+    body = {"error": {"code": "BadRequest", "message": f"no: {GOOD}"}}
+    api, _session = scripted(from_reply(400, body, "do it"))
+    with pytest.raises(ServiceError) as caught:
+        ask(api)
+    assert "********" in caught.value.message and "token=" not in str(caught.value)
 
 
 def test_a_link_in_a_refusal_is_a_secret(simulate: Simulate, connect: Connect) -> None:

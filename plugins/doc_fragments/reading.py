@@ -12,6 +12,7 @@ options:
   path:
     description:
       - An evidence folder, a package, or a list of them. Folders are searched for packages (files that end in V(.zip)) to any depth.
+      - A path that has a comma or a semicolon is written as an element of a list.
       - Relative paths are below the playbook's folder.
     type: list
     elements: path

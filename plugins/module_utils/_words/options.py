@@ -282,7 +282,7 @@ def _converted(name: str, value: t.Any, option: Option, base: str | None) -> t.A
     if kind == "raw":
         return value
     if kind == "list":
-        return as_list(name, value)
+        return _as_paths(name, value) if option.get("elements") == "path" else as_list(name, value)
     told = "what it was given" if option.get("no_log") else shown(value)
     if kind == "dict":
         return _as_mapping(name, value, told)
@@ -345,6 +345,18 @@ def as_list(name: str, value: t.Any) -> list[t.Any]:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [each for element in value for each in _elements(name, element)]
     return list(_elements(name, value))
+
+
+def _as_paths(name: str, value: t.Any) -> list[t.Any]:
+    """The same for paths: an element of a list is one path, whatever stands in it, for folders are called "Incident 4711, second look"."""
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        return as_list(name, value)
+    whole = [each.strip() if _is_path(each) else as_list(name, each) for each in value]
+    return [path for each in whole for path in (each if isinstance(each, list) else [each])]
+
+
+def _is_path(element: t.Any) -> bool:
+    return isinstance(element, str) and bool(element.strip()) and element.strip()[0] not in "[{"
 
 
 def _elements(name: str, element: t.Any) -> list[t.Any]:

@@ -205,6 +205,20 @@ def test_paths_that_are_no_text_are_told_all_the_same(evidence: Evidence, tmp_pa
             json.dumps(result, ensure_ascii=False).encode()
 
 
+def test_a_path_with_a_comma_is_an_element_of_a_list(tmp_path: Path) -> None:
+    folder = tmp_path / "Incident 4711, second look; again"
+    Evidence(folder).add("pc1", HIT)
+    other = Evidence(tmp_path / "other")
+    other.add("pc2", HIT)
+    assert (
+        ask(SEARCH, {"path": [str(folder), str(other.path)], "indicators": "203.0.113.7"})["summary"]["packages"] == 2
+    )
+    assert (
+        ask(SEARCH, {"path": f"{other.path}, {other.path}/pc2", "indicators": "203.0.113.7"})["summary"]["packages"]
+        == 1
+    )
+
+
 def test_a_folder_that_is_given_twice_is_read_once(evidence: Evidence) -> None:
     evidence.add("pc1", HIT)
     evidence.add("pc2", HIT, recorded=False)

@@ -537,6 +537,18 @@ def test_blanks_around_a_comment_and_the_case_of_an_id_make_no_other_request() -
     assert history.request("m1", "C") is None
 
 
+def test_one_package_in_two_folders_is_no_duplicate_and_that_of_another_action_is() -> None:
+    """A device may have been renamed between two fetches."""
+
+    def stored(path: str, action: str) -> tuple[str, str, dict[str, Any]]:
+        return "r1", "package_stored", {"action_id": action, "path": path, "sha256": "5" * 64}
+
+    history = _history(stored("pc/a1.zip", "a1"), stored("renamed/a1.zip", "a1"), stored("other/a2.zip", "a2"))
+    assert history.duplicate_of("pc/a1.zip") is None and history.duplicate_of("renamed/a1.zip") is None
+    twin = history.duplicate_of("other/a2.zip")
+    assert twin and twin.path == "pc/a1.zip"
+
+
 def test_another_machines_request_is_not_this_ones() -> None:
     assert _unfinished(_history(_requested("r1")), "m2", "c", 0.0) is None
 

@@ -282,6 +282,17 @@ def test_a_run_knows_whether_it_is_alone(tmp_path: Path, clock: VirtualClock) ->
     assert [entry["alone"] for entry in started] == [True, False, True]
 
 
+def test_an_interrupted_run_is_told_of_once(tmp_path: Path, clock: VirtualClock) -> None:
+    with Custody(tmp_path, clock) as killed:
+        killed.begin()
+    for _later in range(2):
+        with Custody(tmp_path, clock) as custody:
+            custody.begin()
+            custody.append("run_ended")
+    told = [json.loads(line) for line in _lines(tmp_path) if b'"run_interrupted"' in line]
+    assert [each["interrupted_run"] for each in told] == [killed.run]
+
+
 @pytest.mark.parametrize(
     "entry",
     [

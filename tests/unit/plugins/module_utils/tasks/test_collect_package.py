@@ -38,6 +38,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.fleet_world import (
     VirtualPool,
     World,
     WorldApi,
+    prepare,
     reply_lost,
 )
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import ask
@@ -369,6 +370,13 @@ def test_check_mode_of_what_runs_already_changes_nothing(collect: Collect, world
     assert result["msg"] == "1 device: 1 already running."
 
 
+def test_check_mode_sees_what_runs_however_old_it_is(collect: Collect, world: World) -> None:
+    """A run need not: its start is refused, and then it looks for what has refused it."""
+    world.act("pc01", age=10 * 86400.0, collect=None)
+    assert collect(check_mode=True)["packages"][0]["request"] == "already_running"
+    assert collect()["packages"][0]["request"] == "already_running" and world.count("collect") == 1
+
+
 def test_check_mode_with_a_failure_tells_it(collect: Collect) -> None:
     result = collect(True, machines=["pc01", "nobody"])
     assert result["failed"]
@@ -400,6 +408,43 @@ def test_a_task_that_was_killed_is_resumed(collect: Collect, world: World, tmp_p
         collect(dest=str(tmp_path))
     world.step = lambda name: None
     assert collect(dest=str(tmp_path))["packages"][0]["request"] == "started"
+
+
+def test_what_an_interrupted_task_has_begun_is_picked_up_for_so_long_only(
+    collect: Collect, world: World, tmp_path: Path
+) -> None:
+    def interrupt(name: str) -> None:
+        if name == "after collect":
+            raise KeyboardInterrupt
+
+    for within, request in (({}, "resumed"), ({"resume_within": "59m"}, "started"), ({"resume_within": 0}, "started")):
+        dest = str(tmp_path / str(within.get("resume_within")))
+        world.step = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            collect(dest=dest)
+        world.step = lambda name: None
+        world.clock.now += 3600.0
+        assert collect(dest=dest, **within)["packages"][0]["request"] == request
+
+
+def test_a_run_that_is_about_to_notice_that_its_master_is_gone_is_no_living_one(
+    collect: Collect, world: World, tmp_path: Path
+) -> None:
+    orphan = prepare(world, ["pc01"], tmp_path)
+    orphan.fleet.folders[0].custody.begin()
+    orphan.fleet.run()
+
+    def notices() -> None:
+        orphan.fleet.folders[0].custody.append("run_aborted", code="MasterGone", message="")
+        orphan.fleet.folders[0].close()
+
+    def step(name: str) -> None:
+        if name == "after machines":
+            world.clock.at(world.clock.now + 1.0, notices)
+
+    world.step = step
+    row = collect(dest=str(tmp_path))["packages"][0]
+    assert row["request"] == "resumed" and row["action"]["id"] == orphan["pc01"].action.id
 
 
 def test_what_nobody_was_told_of_is_no_end(collect: Collect, world: World, tmp_path: Path) -> None:

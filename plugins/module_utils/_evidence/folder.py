@@ -26,7 +26,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.files im
 from ansible_collections.secops.defender.plugins.module_utils._evidence.history import StoredPackage
 from ansible_collections.secops.defender.plugins.module_utils._evidence.parts import Busy, Part, open_part
 from ansible_collections.secops.defender.plugins.module_utils._evidence.seals import sealing
-from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy, check_zip
+from ansible_collections.secops.defender.plugins.module_utils._evidence.zip_check import BrokenCopy, check_zip
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     EvidenceError,

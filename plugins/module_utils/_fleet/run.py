@@ -36,7 +36,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.folder i
     Folder,
     Package,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy
+from ansible_collections.secops.defender.plugins.module_utils._evidence.zip_check import BrokenCopy
 from ansible_collections.secops.defender.plugins.module_utils._fleet import failures
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import (
     Device,

@@ -20,10 +20,10 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.reportin
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import (
     export,
     finders,
+    indicator_files,
     runs,
     yara,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import plan as plans
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.findings import Findings
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Indicator

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing import artefacts, lines, masks
 from ansible_collections.secops.defender.plugins.module_utils._evidence.comparing.artefacts import Artefact, Form
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import kinds, whose
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import Member, Sink, walk
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.entries import Member, Sink, walk
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Exhausted, Meter, in_words
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import printable
 

@@ -22,7 +22,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.files im
     unwritable,
     write_all,
 )
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import MAM_WHY, Member, walk
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.entries import MAM_WHY, Member, walk
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import eventlog, kinds, whose
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import Member, Sink, walk
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.entries import Member, Sink, walk
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Meter
 
 Row = dict[str, t.Any]

@@ -67,7 +67,7 @@ WORDS: dict[str, Type] = {
         Type.TEXT,
     ),
 }  # fmt: skip
-_PAIRS: dict[str, tuple[Type, Type | None]] = {
+PAIRS: dict[str, tuple[Type, Type | None]] = {
     "domain|ip": (Type.DOMAIN, Type.IP),
     "ip-src|port": (Type.IP, None),
     "ip-dst|port": (Type.IP, None),
@@ -139,8 +139,8 @@ def parse(value: str, type_word: str | None = None, note: str | None = None) -> 
     if len(value) > _LONGEST:
         raise Refused(f"it is longer than {_LONGEST} characters")
     word = (type_word or "").strip().lower()
-    if word in _PAIRS:
-        return _pair(value, _PAIRS[word], word, note)
+    if word in PAIRS:
+        return _pair(value, PAIRS[word], word, note)
     if word and word not in WORDS:
         raise Refused(
             f"its type {type_word!r} is not known. Types: {', '.join(each.value for each in Type if each is not Type.YARA)}"

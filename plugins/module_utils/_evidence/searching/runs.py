@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import prefetch
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import Member, Sink
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.entries import Member, Sink
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.scan import Extra, Found
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import printable
 

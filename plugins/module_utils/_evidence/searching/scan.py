@@ -9,8 +9,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import eventlog, kinds, whose
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import Member, Sink, walk
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.encodings import Width, width_of
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.entries import Member, Sink, walk
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import BLOCK, Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Type
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.needles import WIDE, Form

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.contents import Member, Sink
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.entries import Member, Sink
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import in_words
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import Indicator, Type
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.scan import Found, Hit, Scope

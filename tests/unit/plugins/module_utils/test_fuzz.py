@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import records, zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence import records, zip_check
 from ansible_collections.secops.defender.plugins.module_utils._evidence.chain import (
     FIRST,
     Chain,
@@ -29,10 +29,10 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.chain im
     with_digest,
 )
 from ansible_collections.secops.defender.plugins.module_utils._evidence.files import Dir
-from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import contents, eventlog
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import entries, eventlog
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.limits import Limits, Meter
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.zips import NoZip
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import files as indicator_files
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching import indicator_files
 from ansible_collections.secops.defender.plugins.module_utils._service import quota, wire
 from ansible_collections.secops.defender.plugins.module_utils._service.api import literal
 from ansible_collections.secops.defender.plugins.module_utils._service.names import parse_names
@@ -204,19 +204,19 @@ _FILES = {
 _PACKAGE = artefacts.zipped(_FILES)
 
 
-def _checked(content: bytes) -> zips.ZipCheck | None:
+def _checked(content: bytes) -> zip_check.ZipCheck | None:
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.seek(0)
         try:
-            return zips.check_zip(file, VirtualClock())
+            return zip_check.check_zip(file, VirtualClock())
         except PackageBroken:
             return None
 
 
 @given(_damaged(_PACKAGE))
 def test_a_damaged_package_is_called_damaged_or_has_the_bytes_that_it_had(content: bytes) -> None:
-    if _checked(content) is zips.ZipCheck.CRC:
+    if _checked(content) is zip_check.ZipCheck.CRC:
         with zipfile.ZipFile(io.BytesIO(content)) as package:
             assert {package.read(entry) for entry in package.infolist()} <= {*_FILES.values(), b""}
 
@@ -229,7 +229,7 @@ class _Visitor:
     def begin(self, names: t.Sequence[str]) -> None:
         pass
 
-    def open(self, member: contents.Member, first: bytes, container: bool) -> t.Any:
+    def open(self, member: entries.Member, first: bytes, container: bool) -> t.Any:
         return SimpleNamespace(feed=self._feed, end=lambda why: None)
 
     def _feed(self, block: bytes) -> None:
@@ -251,7 +251,7 @@ _LIMITS = Limits(entries=200, unpacked=4 << 20, entry=1 << 20, nesting=3, second
 def test_a_package_of_any_form_is_read_within_its_limits(content: bytes) -> None:
     visitor, meter = _Visitor(), Meter(_LIMITS, Clock())
     try:
-        contents.walk(io.BytesIO(content), meter, visitor)
+        entries.walk(io.BytesIO(content), meter, visitor)
     except NoZip:
         return
     # What a container holds is fed as the container's bytes, and as its own.

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody as _custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence import folder as _evidence
 from ansible_collections.secops.defender.plugins.module_utils._evidence import records as _records
-from ansible_collections.secops.defender.plugins.module_utils._evidence import zips as _zips
+from ansible_collections.secops.defender.plugins.module_utils._evidence import zip_check as _zip_check
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Busy, Folder, Package, safe_name
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
     EvidenceError,
@@ -438,7 +438,7 @@ def test_an_unknown_size_is_taken_as_it_comes(folder: Folder) -> None:
 
 def _check(path: Path) -> str:
     with open(path, "rb") as file:
-        return _zips.check_zip(file, VirtualClock()).value
+        return _zip_check.check_zip(file, VirtualClock()).value
 
 
 def _zip(method: int = zipfile.ZIP_DEFLATED, content: bytes = b"evidence " * 500) -> bytes:
@@ -522,8 +522,8 @@ def test_a_zip_bomb_is_not_unpacked_to_check_it(folder: Folder, monkeypatch: pyt
     def unpack(*args: Any) -> None:
         raise AssertionError("unpacked")
 
-    monkeypatch.setattr(_zips, "_unpacked", unpack)
-    monkeypatch.setattr(_zips, "_BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr(_zip_check, "_unpacked", unpack)
+    monkeypatch.setattr(_zip_check, "_BOMB_BYTES", 1 << 20)
     package = _fetch(folder, Server(_zip(content=bytes(4 << 20))))
     assert json.loads(package.path.with_suffix(".json").read_text())["zip_check"] == "structure"
 

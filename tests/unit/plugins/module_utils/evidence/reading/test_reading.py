@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading import (
     cabinets,
-    contents,
+    entries,
     eventlog,
     facts,
     kinds,
@@ -410,14 +410,14 @@ def test_a_visitor_that_wants_nothing_unpacks_nothing() -> None:
         def begin(self, names: t.Sequence[str]) -> None:
             pass
 
-        def open(self, member: contents.Member, first: bytes, container: bool) -> None:
+        def open(self, member: entries.Member, first: bytes, container: bool) -> None:
             return None
 
         def left_out(self, name: str | None, kind: str | None, why: str) -> None:
             raise AssertionError(why)
 
     spent = meter()
-    contents.walk(io.BytesIO(artefacts.zipped({"a.txt": b"x" * (30 << 20)})), spent, Nothing())
+    entries.walk(io.BytesIO(artefacts.zipped({"a.txt": b"x" * (30 << 20)})), spent, Nothing())
     assert spent.unpacked <= 2 << 20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.files import (
+from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicator_files import (
     Given,
     elements,
     parse_pattern,

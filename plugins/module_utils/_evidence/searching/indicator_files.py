@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence.reading.encodings import decoded
 from ansible_collections.secops.defender.plugins.module_utils._evidence.searching.indicators import (
-    _PAIRS,
+    PAIRS,
     WORDS,
     Indicator,
     Refused,
@@ -118,7 +118,7 @@ def _separator_of(line: str) -> str:
     """What separates the cells of a line without headings: a comma, or what stands before a word for a type."""
     for separator in ";\t":
         cell = line.partition(separator)[2].partition(separator)[0].strip(' "').lower()
-        if cell in WORDS or cell in _PAIRS:
+        if cell in WORDS or cell in PAIRS:
             return separator
     return ","
 
@@ -139,7 +139,7 @@ def _read_line(where: str, line: str, given: Given) -> None:
         return
     if len(cells) == 1:
         given.take(where, cells[0])
-    elif cells[1] and cells[1].lower() not in WORDS and cells[1].lower() not in _PAIRS:
+    elif cells[1] and cells[1].lower() not in WORDS and cells[1].lower() not in PAIRS:
         given.refuse(
             where,
             line,

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.secops.defender.plugins.module_utils._evidence import zips as _zips
-from ansible_collections.secops.defender.plugins.module_utils._evidence.zips import BrokenCopy, check_zip
+from ansible_collections.secops.defender.plugins.module_utils._evidence import zip_check as _zip_check
+from ansible_collections.secops.defender.plugins.module_utils._evidence.zip_check import BrokenCopy, check_zip
 from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock, Stopped
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 
@@ -83,7 +83,7 @@ def test_e8_one_entry_that_cannot_be_unpacked_does_not_hide_damage_in_another(tm
 
 
 def test_e8_a_directory_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_zips, "_DIRECTORY_BYTES", 40_000)
+    monkeypatch.setattr(_zip_check, "_DIRECTORY_BYTES", 40_000)
     many = made(*(f"{number:05d}" for number in range(1000)), content=b"x")
     tracemalloc.start()
     try:
@@ -95,7 +95,7 @@ def test_e8_a_directory_that_is_too_large_is_not_read(tmp_path: Path, monkeypatc
 
 
 def test_e8_a_large_directory_in_zip64_is_not_read_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_zips, "_DIRECTORY_BYTES", 40_000)
+    monkeypatch.setattr(_zip_check, "_DIRECTORY_BYTES", 40_000)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10)
     many = made(*(f"{number:05d}" for number in range(1000)), content=b"x")
     assert b"PK\x06\x06" in many and check(tmp_path, many) == "structure"

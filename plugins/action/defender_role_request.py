@@ -10,7 +10,12 @@ from ansible.utils.display import Display
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.plugin_utils._role import RoleAction, refused_row
 from ansible_collections.secops.defender.plugins.plugin_utils._role_fleets import Request
-from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import almost_named, listen, request
+from ansible_collections.secops.defender.plugins.plugin_utils._role_variables import (
+    almost_named,
+    blank_dest,
+    listen,
+    request,
+)
 
 
 class ActionModule(RoleAction):
@@ -21,7 +26,11 @@ class ActionModule(RoleAction):
             surroundings = self.surroundings()
             for sentence in almost_named(self.variables, self.entry):
                 Display().warning(sentence)
-            asked = request(self.host, listen(surroundings), surroundings, count, self.knows_everybody)
+            said = listen(surroundings)
+            blank = blank_dest(said, surroundings)
+            if blank:
+                Display().warning(blank)
+            asked = request(self.host, said, surroundings, count, self.knows_everybody)
         except OptionsError as failure:
             # The host fails by its last task, which has its result; the others are not held up.
             desk.ask(Request(self.host, "", refused=str(failure)))

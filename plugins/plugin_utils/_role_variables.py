@@ -242,6 +242,17 @@ def almost_named(variables: Mapping[str, t.Any], entry: Entry) -> list[str]:
     return told
 
 
+def blank_dest(said: Said, surroundings: Surroundings) -> str | None:
+    """A sentence where a host names a folder and the name is blank, so that no evidence is stored."""
+    name = f"{PREFIX}dest"
+    if said.wish.dest or name not in surroundings.variables:
+        return None
+    value = evaluated(name, surroundings.variables[name], surroundings.template)
+    if not isinstance(value, str):
+        return None
+    return f"{name} is blank, so no package is downloaded. Leave it out if that is meant."
+
+
 def evaluated(name: str, value: t.Any, template: Callable[[t.Any], t.Any], secret: bool = False) -> t.Any:
     """Raises OptionsError for what cannot be evaluated."""
     try:

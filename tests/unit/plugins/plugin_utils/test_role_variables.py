@@ -17,6 +17,7 @@ from ansible_collections.secops.defender.plugins.plugin_utils._role_variables im
     COLLECT,
     Surroundings,
     almost_named,
+    blank_dest,
     listen,
     request,
 )
@@ -139,6 +140,22 @@ def test_blank_and_null_are_unset() -> None:
     blank = dict.fromkeys(("reuse_within", "wait", "max_machines", "downloads", "report", "on_ambiguous", "region"), "")
     heard = said(**blank, dest=None, wait_timeout=" ")
     assert heard.options.pace.downloads == 4 and heard.limit == 100 and heard.wish.dest is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "defaults", "told"),
+    [
+        ({"collect_package_dest": " "}, {}, True),
+        ({"collect_package_dest": " "}, {"dest": "/e"}, False),
+        ({"collect_package_dest": None}, {}, False),
+        ({"collect_package_dest": "/e"}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_folder_with_a_blank_name_is_told(variables: dict[str, Any], defaults: dict[str, Any], told: bool) -> None:
+    surroundings = around(variables, module_defaults=defaults)
+    sentence = blank_dest(listen(surroundings), surroundings)
+    assert (sentence or "").startswith("collect_package_dest is blank, so no package is downloaded.") is told
 
 
 def test_module_defaults_come_below_the_variables_and_above_the_environment() -> None:

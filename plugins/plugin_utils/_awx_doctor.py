@@ -27,7 +27,7 @@ from ansible_collections.secops.defender.plugins.plugin_utils._role_variables im
 ROLE = "secops.defender.awx_setup"
 OWN = "awx_setup_"
 # The job templates, by the variables of their names.
-_TEMPLATES = ("collect", "collect_large", "fetch", "verify", "ended", "isolate", "release")
+_TEMPLATES = ("collect", "collect_large", "fetch", "verify", "search", "seal", "alert", "ended", "isolate", "release")
 AZURE = "Microsoft Azure Resource Manager"
 Row = dict[str, t.Any]
 
@@ -146,7 +146,8 @@ class Doctor:
             )
 
     def _look_at_credential_types(self) -> None:
-        names = {kind: self._wanted[f"{kind}_type_name"] for kind in ("secret", "certificate")}
+        kinds = ("secret", "certificate", *(["signing"] if self._wanted["signing_key"] else []))
+        names = {kind: self._wanted[f"{kind}_type_name"] for kind in kinds}
         missing = [name for name in names.values() if self._one("credential_types", name=name) is None]
         create, kind = self._wanted["create_credential_types"], self._wanted["credential_kind"]
         # An administrator of an organization can read the types, and need not be able to change them.
@@ -157,15 +158,18 @@ class Doctor:
                 f"{self._user.get('username')} is no system administrator, who alone may create the credential types "
                 f"{' and '.join(missing)}: have them created, then set {OWN}create_credential_types to false."
             )
-        elif not create and kind != "existing" and names[kind] in missing:
-            self._trouble(
-                f"The credential type {names[kind]} does not exist, and {OWN}create_credential_types is false."
-            )
+        elif not create:
+            for name in (names.get(each) for each in (kind, "signing")):
+                if name in missing:
+                    self._trouble(
+                        f"The credential type {name} does not exist, and {OWN}create_credential_types is false."
+                    )
 
     def _look_at_what_is_named(self) -> None:
         for option in ("execution_environment_credential", "project_credential"):
             if self._wanted[option] and self._one("credentials", name=self._wanted[option]) is None:
                 self._trouble(f"The credential {self._wanted[option]} ({OWN}{option}) does not exist.")
+        self._look_at_signing()
         if self._wanted["credential_kind"] == "existing":
             self._look_at_existing_credential(self._wanted["credential_name"])
         image = self._wanted["execution_environment_image"]
@@ -182,6 +186,29 @@ class Doctor:
             ]
             if missing:
                 self._trouble(f"The organization has no team {listed(missing)} ({OWN}{option}).")
+
+        users = self._wanted["alert_users"] or ()
+        missing = [name for name in users if not self._ask("users/", {"username": name})]
+        if missing:
+            self._trouble(f"AWX has no user {listed(missing)} ({OWN}alert_users).")
+
+    def _look_at_signing(self) -> None:
+        name, agent = self._wanted["signing_credential_name"], self._wanted["signing_agent_credential_name"]
+        key = self._wanted["signing_key"]
+        if (key or agent) and not name:
+            given = "signing_key" if key else "signing_agent_credential_name"
+            self._trouble(f"{OWN}{given} is given, but no {OWN}signing_credential_name: name the credential.")
+        if name and not key and self._one("credentials", name=name) is None:
+            self._trouble(
+                f"The credential {name} ({OWN}signing_credential_name) does not exist, and {OWN}signing_key is not given."
+            )
+        if agent:
+            credential = self._one("credentials", name=agent)
+            (kind,) = self._ask(f"credential_types/{credential['credential_type']}/", {}) if credential else ({},)
+            if kind.get("kind") != "ssh":
+                self._trouble(
+                    f"There is no credential {agent} of the type Machine ({OWN}signing_agent_credential_name)."
+                )
 
     def _look_at_existing_credential(self, name: str) -> None:
         credential = self._one("credentials", name=name)
@@ -258,7 +285,10 @@ def project_told(ask: Ask, wanted: Wanted) -> list[str]:
             "Mend that and run again: the project is synced anew."
         ]
     (there,) = ask(f"projects/{project['id']}/playbooks/", {}) or ([],)
-    names = [wanted[f"{kind}_playbook"] for kind in ("collect", "fetch", "verify", "search", "ended", "contain")]
+    names = [
+        wanted[f"{kind}_playbook"]
+        for kind in ("collect", "fetch", "verify", "search", "seal", "alert", "ended", "contain")
+    ]
     missing = [name for name in dict.fromkeys(names) if name not in there]
     if missing:
         return [

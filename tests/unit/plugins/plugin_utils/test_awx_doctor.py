@@ -90,6 +90,28 @@ def test_nothing_is_wrong_with_an_awx_that_is_ready() -> None:
         ({"credential_types": []}, {"create_credential_types": "false"}, "awx_setup_create_credential_types is false"),
         ({}, {"credential_kind": "existing"}, "does not exist, and awx_setup_credential_kind is existing"),
         ({}, {"execution_environment_image": "https://registry/ee"}, "name it as a registry does"),
+        ({}, {"signing_key": "k"}, "awx_setup_signing_key is given, but no awx_setup_signing_credential_name"),
+        (
+            {},
+            {"signing_agent_credential_name": "Agent"},
+            "but no awx_setup_signing_credential_name: name the credential",
+        ),
+        (
+            {},
+            {"signing_credential_name": "Key"},
+            "The credential Key (awx_setup_signing_credential_name) does not exist",
+        ),
+        (
+            {},
+            {"signing_credential_name": "Key", "signing_key": "k", "create_credential_types": "false"},
+            "The credential type Evidence signing key (SSH) does not exist, and awx_setup_create_credential_types is false",
+        ),
+        (
+            {"credentials": [{"name": "Agent", "credential_type": 6}], "credential_types__6": [{"kind": "cloud"}]},
+            {"signing_credential_name": "Key", "signing_key": "k", "signing_agent_credential_name": "Agent"},
+            "There is no credential Agent of the type Machine (awx_setup_signing_agent_credential_name)",
+        ),
+        ({}, {"alert_users": ["siem"]}, "AWX has no user siem (awx_setup_alert_users)"),
         ({}, {"analyst_teams": "SOC, Night"}, "The organization has no team SOC, Night (awx_setup_analyst_teams)"),
     ],
 )
@@ -105,6 +127,14 @@ def test_an_azure_credential_without_a_subscription_starts_no_job() -> None:
     assert "no Subscription ID" in trouble
     credential["inputs"] = {"subscription": "x"}
     assert look(FakeAwx(**rows), **changes).troubles == []
+
+
+def test_a_key_in_an_agent_is_that_of_a_machine_credential() -> None:
+    rows = {"credentials": [{"name": "Agent", "credential_type": 6}], "credential_types__6": [{"kind": "ssh"}]}
+    changes = {"signing_credential_name": "Key", "signing_key": "k", "signing_agent_credential_name": "Agent"}
+    assert look(FakeAwx(**rows), **changes).troubles == []
+    # Who does not sign needs no type for it.
+    assert look(FakeAwx(), create_credential_types="false").troubles == []
 
 
 def test_what_is_left_to_do_by_hand() -> None:
@@ -129,7 +159,7 @@ def test_a_project_that_was_not_synced_is_told(status: str) -> None:
 def test_a_project_without_the_playbooks_is_told() -> None:
     rows = {"projects": [{"id": 7, "name": wanted()["project_name"], "status": "successful"}]}
     (told,) = project_told(FakeAwx(**rows, projects__7__playbooks=[["collect.yml", "fetch.yml"]]), wanted())
-    assert "has no verify.yml, search.yml, ended.yml" in told
+    assert "has no verify.yml, search.yml, seal.yml, collect_on_alert.yml, ended.yml" in told
 
 
 @pytest.mark.parametrize(

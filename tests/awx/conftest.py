@@ -15,16 +15,22 @@ import pytest
 from standin import Awx
 
 from simulator import Device, Simulator
+from simulator.sealing import Signer, TimeAuthority
 
 TOP = Path(__file__).resolve().parents[2]
 PROJECT = TOP / "docs" / "awx" / "project"
 BIN = Path(sys.executable).parent
+# The same with the oldest ansible-core, where there is a Python for it.
+OLDEST = Path(os.environ.get("AWX_OLDEST", "there-is-none"))
 
 
-def bare_environment(home: Path) -> dict[str, str]:
+PEOPLE = {"analyst": "SOC", "approver": "Incident leads", "colleague": "Others", "siem": None}
+
+
+def bare_environment(home: Path, programs: Path = BIN) -> dict[str, str]:
     """What a job begins with: nothing of whoever runs the tests, above all no credentials."""
     return {
-        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "HOME": str(home),
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
@@ -71,7 +77,8 @@ class SetUp:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            # Beside others on a small computer the role takes its time.
+            timeout=1200,
         )
         recap = re.search(r"^localhost +: (.*)$", done.stdout, re.M)
         counts = dict(each.split("=") for each in recap[1].split()) if recap else {}
@@ -88,15 +95,46 @@ def simulator() -> t.Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def awx() -> t.Iterator[Awx]:
+    """With teams, and with people in them; and with somebody that a SIEM signs in as."""
     standin = Awx(PROJECT).start()
+    for user, team in PEOPLE.items():
+        if team:
+            standin.add("teams", name=team, organization=standin.one("organizations", "Default")["id"])
+        standin.add_user(user, f"the password of {user}", teams=[team] if team else [])
     yield standin
     standin.stop()
 
 
 @pytest.fixture(scope="session")
-def first(awx: Awx, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> tuple[SetUp, Ran]:
-    """An AWX that was set up, and how that went."""
+def authority(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[TimeAuthority]:
+    with TimeAuthority(tmp_path_factory.mktemp("authority")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    return Signer.make(tmp_path_factory.mktemp("signer"), "awx@contoso.com")
+
+
+@pytest.fixture(scope="session")
+def first(
+    awx: Awx, simulator: Simulator, authority: TimeAuthority, signer: Signer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SetUp, Ran]:
+    """An AWX that was set up, with seals, and how that went."""
     setup = SetUp(awx, simulator, tmp_path_factory.mktemp("setup"))
+    setup.variables.update(
+        awx_setup_tsa_url=authority.url(),
+        awx_setup_tsa_ca_path="seals/root.pem",
+        awx_setup_allowed_signers="seals/allowed_signers",
+        awx_setup_revoked_keys="seals/revoked_keys",
+        awx_setup_signing_credential_name="Evidence key",
+        awx_setup_signing_key=Path(signer.key).read_text(),
+        awx_setup_signing_identity=signer.identity,
+        awx_setup_analyst_teams=["SOC"],
+        awx_setup_approver_teams=["Incident leads"],
+        awx_setup_alert_users=["siem"],
+        awx_setup_alert_exclude_tags=["tier0"],
+    )
     ran = setup.run("-vvv")
     assert ran.code == 0, ran.output
     return setup, ran

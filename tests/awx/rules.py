@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import os
 import re
 import typing as t
 from pathlib import Path
 
+import yaml
 from jinja2 import StrictUndefined, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -61,6 +64,10 @@ SURVEY_TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
+# What the files are called in which a credential's extra variables are handed over.
+VARIABLES = "injected_vars_"
+
+
 class RuleBroken(Exception):
     """What AWX would refuse."""
 
@@ -109,7 +116,9 @@ def check_injectors(injectors: t.Any, inputs: dict[str, t.Any]) -> None:
         "filename": {label.partition(".")[2]: "FILE" for label in files} if "template" not in files else "F"
     }
     sandbox = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
-    for template in (*files.values(), *injectors.get("env", {}).values()):
+    variables = injectors.get("extra_vars", {})
+    require(all(isinstance(each, str) for each in variables.values()), f"extra_vars {variables}")
+    for template in (*files.values(), *injectors.get("env", {}).values(), *variables.values()):
         try:
             sandbox.from_string(template).render(space)
         except UndefinedError as failure:
@@ -156,14 +165,71 @@ def check_answers(survey: dict[str, t.Any], answers: dict[str, t.Any]) -> None:
     require(set(answers) <= {question["variable"] for question in survey["spec"]}, f"not asked for: {answers}")
 
 
+def wrong_answer(question: dict[str, t.Any], answers: dict[str, t.Any]) -> list[str]:
+    """What AWX says of an answer of a launch by its API, which fills in no defaults (awx/main/models/mixins.py)."""
+    name = question["variable"]
+    if name not in answers:
+        return [f"'{name}' value missing"] if question["required"] else []
+    value = answers[name]
+    if question["type"] in ("text", "textarea", "password"):
+        if not isinstance(value, str):
+            return [f"Value {value} for '{name}' expected to be a string."]
+        if len(value) < (question.get("min") or 0):
+            return [f"'{name}' value {value} is too small (length is {len(value)} must be at least {question['min']})."]
+        if question.get("max") is not None and len(value) > question["max"]:
+            return [f"'{name}' value {value} is too large (must be no more than {question['max']})."]
+    if question["type"] == "multiplechoice" and value not in question["choices"]:
+        return [f"Value {value} for '{name}' expected to be one of {question['choices']}."]
+    return []
+
+
 def require_inputs(kind: dict[str, t.Any], values: dict[str, str]) -> None:
     """What AWX looks at before it starts a job: a credential without a required input starts none."""
     missing = [name for name in kind["inputs"].get("required", []) if not values.get(name)]
     require(not missing, f"Job cannot start, a credential of the type {kind['name']} lacks {', '.join(missing)}")
 
 
+def check_private_key(text: str) -> None:
+    """What AWX demands of an input of the format ssh_private_key (awx/main/validators.py, validate_private_key)."""
+    found = re.fullmatch(r"\s*-{4,} *BEGIN ([A-Z ]*PRIVATE KEY) *-{4,}(.+)-{4,} *END \1 *-{4,}\s*", text, re.DOTALL)
+    require(found, "Invalid certificate or key")
+    assert found
+    kind = found[1].replace("ENCRYPTED PRIVATE KEY", "").replace("PRIVATE KEY", "").strip()
+    require(kind in ("RSA", "DSA", "EC", "OPENSSH", ""), f"Invalid private key: unsupported type {kind}")
+    try:
+        require(base64.b64decode("".join(found[2].split())), "Invalid base64-encoded data")
+    except binascii.Error:
+        raise RuleBroken("Invalid base64-encoded data") from None
+
+
+class _Unsafe(str):
+    """A text that AWX writes so that Ansible takes no braces in it for a template."""
+
+
+yaml.SafeDumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style="'"))
+
+
+def safe_dump(variables: dict[str, t.Any], own: dict[str, t.Any]) -> str:
+    """Variables as AWX writes them: no braces in them are templates, save in what the job template itself says (own)."""
+
+    def unsafe(value: t.Any) -> t.Any:
+        if isinstance(value, dict):
+            return {unsafe(name): unsafe(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [unsafe(each) for each in value]
+        return _Unsafe(value) if isinstance(value, str) else value
+
+    dumped: dict[str, t.Any] = {}
+    for name, value in variables.items():
+        dumped.update({name: value} if name in own and own[name] == value else unsafe({name: value}))
+    return yaml.safe_dump(dumped, width=1_000_000)
+
+
 def inject(kind: dict[str, t.Any], values: dict[str, str], private_data: Path) -> dict[str, str]:
-    """The environment of a job that has a credential of this type; files are written as AWX writes them."""
+    """The environment of a job that has a credential of this type; files are written as AWX writes them.
+
+    Extra variables, which AWX hands over as a file of their own, lie beside the others: see L(injected_variables).
+    """
     require_inputs(kind, values)
     # Inputs that are empty do not exist, and what does not exist renders as nothing.
     space: dict[str, t.Any] = {name: value for name, value in values.items() if value}
@@ -176,10 +242,36 @@ def inject(kind: dict[str, t.Any], values: dict[str, str], private_data: Path) -
         os.chmod(path, 0o600)
         names[label.partition(".")[2]] = str(path)
     space["tower"] = {"filename": names}
+    variables = {
+        name: sandbox.from_string(template).render(**space)
+        for name, template in kind["injectors"].get("extra_vars", {}).items()
+    }
+    if variables:
+        path = private_data / "env" / f"{VARIABLES}{len(injected_variables(private_data))}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(safe_dump(variables, {}))
+        path.chmod(0o400)
     return {
         name: sandbox.from_string(template).render(**space)
         for name, template in kind["injectors"].get("env", {}).items()
     }
+
+
+def injected_variables(private_data: Path) -> list[Path]:
+    """The files with extra variables of a job's credentials."""
+    return sorted((private_data / "env").glob(f"{VARIABLES}*"))
+
+
+def inject_machine(values: dict[str, str], private_data: Path) -> None:
+    """AWX's own type Machine: the key goes into an agent, and its passphrase where ssh-add asks for it (awx/main/tasks/jobs.py)."""
+    key = private_data / "env" / "ssh_key"
+    key.write_text(values["ssh_key_data"])
+    key.chmod(0o600)
+    prompts = {
+        r"Enter passphrase for .*:\s*?$": values["ssh_key_unlock"],
+        r"Bad passphrase, try again for .*:\s*?$": "",
+    }
+    (private_data / "env" / "passwords").write_text(json.dumps(prompts))
 
 
 def inject_azure(kind: dict[str, t.Any], values: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,8 @@
 """A stand-in for the API of AWX 24, as far as the collection awx.awx needs it to set things up. It keeps state in memory.
 
 Written from AWX's serializers, views and rights: what they demand is demanded, what they fill in is filled in, who may not is
-refused, and secrets never come back. It runs no jobs. A project update is done at once, and fails where the repository is down.
+refused, and secrets never come back. What is launched is written down and not run; its approvals wait for who may decide. A project
+update is done at once, and fails where the repository is down.
 """
 
 from __future__ import annotations
@@ -242,6 +243,8 @@ INCLUDED_IN = {
     "execute_role": ("execute_role", "admin_role"),
     "approval_role": ("approval_role", "admin_role"),
 }
+# What a launch may say besides variables, if the template asks for it.
+PROMPTED = ("limit", "job_type", "job_slice_count", "inventory", "credentials", "verbosity")
 FORBIDDEN = {"detail": "You do not have permission to perform this action."}
 AZURE_FIELDS: list[Row] = [
     {"id": "subscription", "label": "Subscription ID", "type": "string"},
@@ -251,6 +254,11 @@ AZURE_FIELDS: list[Row] = [
     {"id": "secret", "label": "Client Secret", "type": "string", "secret": True},
     {"id": "tenant", "label": "Tenant ID", "type": "string"},
     {"id": "cloud_environment", "label": "Azure Cloud Environment", "type": "string"},
+]
+MACHINE_FIELDS: list[Row] = [
+    {"id": "username", "label": "Username", "type": "string"},
+    {"id": "ssh_key_data", "label": "SSH Private Key", "type": "string", "format": "ssh_private_key", "secret": True},
+    {"id": "ssh_key_unlock", "label": "Private Key Passphrase", "type": "string", "secret": True},
 ]
 # A change of these makes AWX update a project; nothing else does.
 SCM_FIELDS = {"scm_type", "scm_url", "scm_branch", "scm_refspec"}
@@ -281,7 +289,11 @@ class Awx:
         self._project = project
         self._ids = iter(range(1, 1_000_000))
         self._tokens: dict[str, Row] = {}
+        # The teams that hold a role, and the users that hold it by themselves.
         self.holders: dict[int, list[int]] = {}
+        self.user_holders: dict[int, list[int]] = {}
+        # Jobs, workflow jobs and approvals, by their numbers.
+        self.launched: dict[int, Row] = {}
         self.rows: dict[str, dict[int, Row]] = {endpoint: {} for endpoint in KINDS}
         self.surveys: dict[tuple[str, int], Row] = {}
         self.associated: dict[tuple[str, int, str], list[int]] = {}
@@ -291,6 +303,10 @@ class Awx:
         inputs = {"fields": AZURE_FIELDS, "required": ["subscription"]}
         azure = {"name": "Microsoft Azure Resource Manager", "kind": "cloud", "managed": True, "inputs": inputs}
         self._add("credential_types", azure)
+        self._add(
+            "credential_types",
+            {"name": "Machine", "kind": "ssh", "managed": True, "inputs": {"fields": MACHINE_FIELDS}},
+        )
 
     # --- For tests -----------------------------------------------------------------------------------------------
 
@@ -306,10 +322,20 @@ class Awx:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
-    def add_user(self, name: str, password: str, is_superuser: bool = False, admin_of: str | None = None) -> None:
-        organizations = [self.one("organizations", admin_of)["id"]] if admin_of else []
-        user = {"id": next(self._ids), "username": name, "is_superuser": is_superuser}
-        self.users[name] = {**user, "_password": password, "_admin_of": organizations}
+    def add_user(
+        self,
+        name: str,
+        password: str,
+        is_superuser: bool = False,
+        admin_of: str | None = None,
+        teams: t.Sequence[str] = (),
+    ) -> None:
+        """A user, who is a member of the organizations of the teams."""
+        admin = [self.one("organizations", admin_of)["id"]] if admin_of else []
+        mine = [self.one("teams", team) for team in teams]
+        user = {"id": next(self._ids), "username": name, "is_superuser": is_superuser, "type": "user"}
+        user |= {"_password": password, "_admin_of": admin, "_teams": [team["id"] for team in mine]}
+        self.users[name] = {**user, "_member_of": [*admin, *(team["organization"] for team in mine)]}
 
     def add(self, endpoint: str, **fields: t.Any) -> Row:
         """A row that somebody has made by hand."""
@@ -324,7 +350,7 @@ class Awx:
         """All that is kept, to be compared."""
         links = [[*key, ids] for key, ids in sorted(self.associated.items())]
         surveys = [[*key, survey] for key, survey in sorted(self.surveys.items())]
-        return json.dumps([self.rows, links, surveys, self.holders], sort_keys=True)
+        return json.dumps([self.rows, links, surveys, self.holders, self.user_holders], sort_keys=True)
 
     def one(self, endpoint: str, name: str) -> Row:
         (found,) = (row for row in self.rows[endpoint].values() if row.get("name", row.get("identifier")) == name)
@@ -378,21 +404,22 @@ class Awx:
         if special:
             return special
         if endpoint == "unified_job_templates" and how == "GET" and not rest:
-            return 200, self._list([row for each in UNIFIED for row in self._shown(each)], dict(request.query), None)
+            shown = [row for each in UNIFIED for row in self._shown(each, user)]
+            return 200, self._list(shown, dict(request.query), None)
         if endpoint not in KINDS:
             raise Refused(404, {"detail": "The requested resource could not be found."})
         if how != "GET":
             self._require_right(user, endpoint, self.rows[endpoint].get(int(rest[0])) if rest else data)
         if not rest:
-            return self._whole_table(endpoint, how, data, dict(request.query))
+            return self._whole_table(user, endpoint, how, data, dict(request.query))
         row = self.rows[endpoint].get(int(rest[0]))
         if row is None:
             raise Refused(404, {"detail": "Not found."})
-        return self._one_row(endpoint, row, rest[1:], how, data)
+        return self._one_row(user, endpoint, row, rest[1:], how, data)
 
-    def _whole_table(self, endpoint: str, how: str, data: Row, query: dict[str, str]) -> tuple[int, t.Any]:
+    def _whole_table(self, user: Row, endpoint: str, how: str, data: Row, query: dict[str, str]) -> tuple[int, t.Any]:
         if how == "GET":
-            return 200, self._list(self._shown(endpoint), query, KINDS[endpoint])
+            return 200, self._list(self._shown(endpoint, user), query, KINDS[endpoint])
         if how == "POST" and KINDS[endpoint].creatable:
             shown = self._show(endpoint, self._create(endpoint, data))
             # AWX answers before the update that a new project begins with has ended.
@@ -401,7 +428,11 @@ class Awx:
             return 201, shown
         raise Refused(405, {"detail": f'Method "{how}" not allowed.'})
 
-    def _one_row(self, endpoint: str, row: Row, below: list[str], how: str, data: t.Any) -> tuple[int, t.Any]:
+    def _one_row(
+        self, user: Row, endpoint: str, row: Row, below: list[str], how: str, data: t.Any
+    ) -> tuple[int, t.Any]:
+        if how == "GET" and not self._may_read(user, endpoint, row):
+            raise Refused(403, FORBIDDEN)
         if not below and how == "GET":
             return 200, self._show(endpoint, row)
         if not below and how == "PATCH":
@@ -441,8 +472,11 @@ class Awx:
                 if not user["is_superuser"]:
                     raise Refused(403, FORBIDDEN)
                 return 200, {"AWX_ISOLATION_SHOW_PATHS": self.show_paths}
-            case (_, "roles", role, "teams"):
-                return self._hold(user, int(role), how, data)
+            case (_, "roles", role, ("teams" | "users") as holders):
+                return self._hold(user, int(role), holders, how, data)
+            case ("GET", "users"):
+                public = [{key: value for key, value in each.items() if key[0] != "_"} for each in self.users.values()]
+                return 200, self._list(public, query, None)
             case ("GET", "projects", number, "playbooks"):
                 return 200, self._playbooks(self.rows["projects"][int(number)])
             case ("POST", "projects", number, "update"):
@@ -454,6 +488,25 @@ class Awx:
                 why = self.rows["project_updates"][int(number)]["_why"]
                 failed = {"event": "runner_on_failed", "event_data": {"res": {"msg": why}}}
                 return 200, self._page([failed] if why else [])
+        return self._of_jobs(user, endpoint, rest, how, data, query)
+
+    def _of_jobs(
+        self, user: Row, endpoint: str, rest: list[str], how: str, data: Row, query: dict[str, str]
+    ) -> tuple[int, t.Any] | None:
+        """Launching, what was launched, and approvals."""
+        match (how, endpoint, *rest):
+            case ("POST", ("job_templates" | "workflow_job_templates"), number, "launch"):
+                return self._launch(user, endpoint, self.rows[endpoint][int(number)], data)
+            case ("GET", ("jobs" | "workflow_jobs" | "workflow_approvals"), number):
+                return 200, self._launched_row(user, endpoint, int(number))
+            case ("GET", ("jobs" | "workflow_jobs" | "workflow_approvals")):
+                rows = [row for row in self.launched.values() if row["type"] == endpoint[:-1]]
+                return 200, self._list([row for row in rows if self._may_see(user, row)], query, None)
+            case ("POST", "jobs", number, "relaunch"):
+                job = self._launched_row(user, "jobs", int(number))
+                return self._launch(user, "job_templates", self.rows["job_templates"][job["job_template"]], {})
+            case ("POST", "workflow_approvals", number, ("approve" | "deny") as decision):
+                return self._decide(user, self.launched[int(number)], decision)
         return None
 
     @staticmethod
@@ -469,6 +522,124 @@ class Awx:
         if self._organization_of(endpoint, row) not in user["_admin_of"]:
             raise Refused(403, FORBIDDEN)
 
+    # --- Who may read, launch and decide (awx/main/access.py) ----------------------------------------------------
+
+    def _is_over(self, user: Row, endpoint: str, row: Row) -> bool:
+        """Whether somebody administers all of AWX, or the organization of a row."""
+        return bool(user["is_superuser"] or self._organization_of(endpoint, row) in user["_admin_of"])
+
+    def _has(self, user: Row, role: str, endpoint: str, row: Row) -> bool:
+        """Whether somebody has a role of a template: by a team, by themselves, or because another role includes it."""
+        numbers = [row["_roles"][each] for each in INCLUDED_IN[role] if each in row["_roles"]]
+        held = any(
+            user["id"] in self.user_holders.get(number, []) or set(user["_teams"]) & set(self.holders.get(number, []))
+            for number in numbers
+        )
+        return held or self._is_over(user, endpoint, row)
+
+    def _may_read(self, user: Row, endpoint: str, row: Row) -> bool:
+        if endpoint in ROLES:
+            return self._has(user, "read_role", endpoint, row)
+        if endpoint == "workflow_job_template_nodes":
+            above = self.rows["workflow_job_templates"][row["workflow_job_template"]]
+            return self._has(user, "read_role", "workflow_job_templates", above)
+        if user["is_superuser"] or endpoint == "credential_types":
+            return True
+        if endpoint in ("organizations", "execution_environments"):
+            number = row["id"] if endpoint == "organizations" else row["organization"]
+            return number is None or number in user["_member_of"]
+        if endpoint == "teams" and row["id"] in user["_teams"]:
+            return True
+        return (
+            bool(user["_admin_of"]) if endpoint not in ("credentials", "teams") else self._is_over(user, endpoint, row)
+        )
+
+    def _may_see(self, user: Row, launched: Row) -> bool:
+        """A job is readable through its template alone, an approval through its workflow."""
+        endpoint, number = launched["_template"]
+        return self._has(user, "read_role", endpoint, self.rows[endpoint][number])
+
+    def _launched_row(self, user: Row, endpoint: str, number: int) -> Row:
+        row = self.launched.get(number)
+        if row is None or row["type"] != endpoint[:-1]:
+            raise Refused(404, {"detail": "Not found."})
+        if not self._may_see(user, row):
+            raise Refused(403, FORBIDDEN)
+        return {name: value for name, value in row.items() if name[0] != "_"}
+
+    def _launch(self, user: Row, endpoint: str, row: Row, data: Row) -> tuple[int, t.Any]:
+        if not self._has(user, "execute_role", endpoint, row):
+            raise Refused(403, FORBIDDEN)
+        variables = data.get("extra_vars") or {}
+        survey = self.surveys.get((endpoint, row["id"]), {"spec": []}) if row["survey_enabled"] else {"spec": []}
+        asked = {question["variable"]: question for question in survey["spec"]}
+        wrong = [why for question in survey["spec"] for why in rules.wrong_answer(question, variables)]
+        if wrong:
+            raise Refused(400, {"variables_needed_to_start": wrong})
+        taken = {name: value for name, value in variables.items() if name in asked or row["ask_variables_on_launch"]}
+        ignored: Row = {name: data[name] for name in PROMPTED if name in data and not row.get(f"ask_{name}_on_launch")}
+        if set(variables) - set(taken):
+            ignored["extra_vars"] = {name: value for name, value in variables.items() if name not in taken}
+        job = self._write_down(endpoint, row, user, extra_vars={**rules.parse_vars(row["extra_vars"]), **taken})
+        if endpoint == "workflow_job_templates":
+            self._spawn(job, user, [node for node in self._nodes(row) if not self._leads_into(node)])
+        return 201, {"id": job["id"], endpoint[: -len("_templates")]: job["id"], "ignored_fields": ignored}
+
+    def _write_down(self, endpoint: str, template: Row, user: Row, **more: t.Any) -> Row:
+        kind = endpoint[: -len("_templates")]
+        job: Row = {"id": next(self._ids), "type": kind, "name": template["name"], "status": "pending"}
+        job |= {kind + "_template": template["id"], "_template": (endpoint, template["id"]), "_by": user["id"], **more}
+        self.launched[job["id"]] = job
+        return job
+
+    def _nodes(self, workflow: Row) -> list[Row]:
+        rows = self.rows["workflow_job_template_nodes"].values()
+        return [node for node in rows if node["workflow_job_template"] == workflow["id"]]
+
+    def _leads_into(self, node: Row) -> bool:
+        table = "workflow_job_template_nodes"
+        return any(
+            node["id"] in ids
+            for (where, _row, link), ids in self.associated.items()
+            if where == table and link in LINKS
+        )
+
+    def _spawn(self, flow: Row, user: Row, nodes: t.Sequence[Row]) -> None:
+        """The jobs of nodes, which end well as soon as they are written down, up to approvals, which wait."""
+        for node in nodes:
+            number = node["unified_job_template"]
+            if number in self.rows["job_templates"]:
+                self._write_down("job_templates", self.rows["job_templates"][number], user, workflow_job=flow["id"])
+                self._follow(flow, user, node, "success_nodes")
+            else:
+                above = ("workflow_job_templates", flow["workflow_job_template"])
+                approval: Row = {"id": next(self._ids), "type": "workflow_approval", "status": "pending", "_node": node}
+                self.launched[approval["id"]] = {
+                    **approval,
+                    "workflow_job": flow["id"],
+                    "_template": above,
+                    "_by": user,
+                }
+
+    def _follow(self, flow: Row, user: Row, node: Row, link: str) -> None:
+        key = "workflow_job_template_nodes"
+        ids = [
+            *self.associated.get((key, node["id"], link), []),
+            *self.associated.get((key, node["id"], "always_nodes"), []),
+        ]
+        self._spawn(flow, user, [self.rows[key][each] for each in ids])
+
+    def _decide(self, user: Row, approval: Row, decision: str) -> tuple[int, t.Any]:
+        endpoint, number = approval["_template"]
+        if not self._has(user, "approval_role", endpoint, self.rows[endpoint][number]):
+            raise Refused(403, {"detail": "User does not have permission to approve or deny this workflow."})
+        if approval["status"] != "pending":
+            raise Refused(400, {"error": "This workflow step has already been approved or denied."})
+        approval["status"] = "successful" if decision == "approve" else "failed"
+        link = "success_nodes" if decision == "approve" else "failure_nodes"
+        self._follow(self.launched[approval["workflow_job"]], approval["_by"], approval["_node"], link)
+        return 204, None
+
     def _organization_of(self, endpoint: str, row: Row) -> int | None:
         above = {
             "inventory_sources": ("inventories", "inventory"),
@@ -480,10 +651,10 @@ class Awx:
             row = self.rows[table].get(int(row.get(field) or 0), {})
         return t.cast("int | None", row.get("organization"))
 
-    def _hold(self, user: Row, role: int, how: str, data: Row) -> tuple[int, t.Any]:
-        held = self.holders.setdefault(role, [])
+    def _hold(self, user: Row, role: int, holders: str, how: str, data: Row) -> tuple[int, t.Any]:
+        table = self.holders if holders == "teams" else self.user_holders
         if how == "GET":
-            return 200, self._page([self._show("teams", self.rows["teams"][each]) for each in held])
+            return 200, self._page([{"id": each} for each in table.get(role, [])])
         (owner,) = (
             (endpoint, row)
             for endpoint in ROLES
@@ -491,8 +662,10 @@ class Awx:
             if role in row["_roles"].values()
         )
         self._require_right(user, *owner)
-        if data["id"] not in self.rows["teams"]:
-            raise Refused(400, {"detail": "No such team."})
+        known = self.rows["teams"] if holders == "teams" else [each["id"] for each in self.users.values()]
+        if data["id"] not in known:
+            raise Refused(400, {"detail": "No such team or user."})
+        held = table.setdefault(role, [])
         if data.get("disassociate"):
             held.remove(data["id"])
         elif data["id"] not in held:
@@ -611,6 +784,8 @@ class Awx:
         for name, value in row["inputs"].items():
             if name not in fields:
                 raise Refused(400, {"inputs": {name: ["Additional properties are not allowed."]}})
+            if fields[name].get("format") == "ssh_private_key" and value:
+                rules.check_private_key(value)
             if value not in fields[name].get("choices", [value]):
                 raise Refused(400, {"inputs": {name: [f"{value} is not one of the choices."]}})
 
@@ -636,8 +811,10 @@ class Awx:
 
     # --- Replies -------------------------------------------------------------------------------------------------
 
-    def _shown(self, endpoint: str) -> list[Row]:
-        return [self._show(endpoint, row) for row in self.rows[endpoint].values()]
+    def _shown(self, endpoint: str, user: Row) -> list[Row]:
+        return [
+            self._show(endpoint, row) for row in self.rows[endpoint].values() if self._may_read(user, endpoint, row)
+        ]
 
     def _show(self, endpoint: str, row: Row) -> Row:
         kind = KINDS[endpoint]

@@ -18,6 +18,7 @@ from standin import Awx
 from test_runner import Jobs, by_secret_of
 
 from simulator import Simulator
+from simulator.sealing import Signer
 
 TEMPLATES = {
     "Defender: Collect": ("collect.yml", True),
@@ -25,10 +26,21 @@ TEMPLATES = {
     "Defender: Fetch": ("fetch.yml", True),
     "Defender: Verify evidence": ("verify.yml", False),
     "Defender: Search evidence": ("search.yml", False),
+    "Defender: Seal evidence": ("seal.yml", False),
+    "Defender: Collect on alert": ("collect_on_alert.yml", False),
     "Defender: Not collected (by the workflow only)": ("ended.yml", False),
     "Defender: Isolate (by approval only)": ("contain.yml", False),
     "Defender: Release (by approval only)": ("contain.yml", False),
 }
+
+# What of them is sealed by a credential that signs; and what needs none of Defender.
+SEALING = {
+    "Defender: Collect",
+    "Defender: Collect from many (by approval only)",
+    "Defender: Fetch",
+    "Defender: Seal evidence",
+}
+WITHOUT_DEFENDER = {"Defender: Seal evidence"}
 
 WORKFLOWS = (
     "Defender: Collect from many, with approval",
@@ -49,7 +61,16 @@ def test_everything_is_set_up(first: tuple[SetUp, Ran], awx: Awx) -> None:
     for name, (playbook, limit) in TEMPLATES.items():
         template = awx.one("job_templates", name)
         assert template["playbook"] == playbook and template["ask_limit_on_launch"] is limit
-        assert awx.associated["job_templates", template["id"], "credentials"] == [credential["id"]]
+        assert credentials_of(awx, name) == wanted_credentials(awx, name, credential["id"])
+
+
+def credentials_of(awx: Awx, template: str) -> set[int]:
+    return set(awx.associated.get(("job_templates", awx.one("job_templates", template)["id"], "credentials"), []))
+
+
+def wanted_credentials(awx: Awx, template: str, defender: int) -> set[int]:
+    key = {awx.one("credentials", "Evidence key")["id"]} if template in SEALING else set()
+    return key | (set() if template in WITHOUT_DEFENDER else {defender})
 
 
 def test_the_workflow_waits_for_approval_before_it_collects(first: tuple[SetUp, Ran], awx: Awx) -> None:
@@ -79,9 +100,12 @@ def test_the_workflow_waits_for_approval_before_it_collects(first: tuple[SetUp, 
     assert approval["timeout"] == 86400 and "plan" in approval["description"]
 
 
-def test_no_secret_is_shown_even_at_high_verbosity(first: tuple[SetUp, Ran], awx: Awx, simulator: Simulator) -> None:
+def test_no_secret_is_shown_even_at_high_verbosity(
+    first: tuple[SetUp, Ran], awx: Awx, simulator: Simulator, signer: Signer
+) -> None:
     _setup, ran = first
     assert simulator.client_secret not in ran.output and awx.password not in ran.output
+    assert not any(line in ran.output for line in Path(signer.key).read_text().splitlines()[1:-1])
     assert awx.state().count(simulator.client_secret) == 1
 
 
@@ -124,15 +148,16 @@ def test_an_incomplete_credential_is_refused_before_anything_is_made(
 
 def test_definitions_are_what_awx_accepts(first: tuple[SetUp, Ran], awx: Awx) -> None:
     types = [row for row in awx.rows["credential_types"].values() if not row["managed"]]
-    assert len(types) == 2
+    assert len(types) == 3
     for kind in types:
         rules.check_inputs(kind["inputs"])
         rules.check_injectors(kind["injectors"], kind["inputs"])
         fields = {field["id"]: field for field in kind["inputs"]["fields"]}
         secret = {name for name, field in fields.items() if field.get("secret")}
-        assert secret == {"client_secret"} or secret == {"certificate", "certificate_password"}
-        assert "extra_vars" not in kind["injectors"], "plays could see them"
-    assert len(awx.surveys) == 8
+        assert secret in ({"client_secret"}, {"certificate", "certificate_password"}, {"signing_key"})
+        seen = kind["injectors"].get("extra_vars", {}).values()
+        assert not any(name in each for name in secret for each in seen), "plays could see them"
+    assert len(awx.surveys) == 10
     for survey in awx.surveys.values():
         rules.check_survey(survey)
         assert all(question["type"] != "password" for question in survey["spec"])
@@ -187,8 +212,7 @@ def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, s
         credential = awx.rows["credentials"][source["credential"]]
         assert awx.rows["credential_types"][credential["credential_type"]]["name"].endswith(kind)
         for name in TEMPLATES:
-            template = awx.one("job_templates", name)
-            assert awx.associated["job_templates", template["id"], "credentials"] == [credential["id"]]
+            assert credentials_of(awx, name) == wanted_credentials(awx, name, credential["id"])
         assert "DEFENDER_REGION" in source["source_vars"]
 
 
@@ -208,6 +232,11 @@ def test_the_kind_of_credential_can_change(first: tuple[SetUp, Ran], awx: Awx, s
             "The credential Azure, security tooling has no Subscription ID, and AWX starts no job with it",
         ),
         ({"awx_setup_approver_teams": ["Nobody"]}, "The organization has no team Nobody (awx_setup_approver_teams)"),
+        (
+            {"awx_setup_signing_key": "", "awx_setup_signing_credential_name": "No key"},
+            "The credential No key (awx_setup_signing_credential_name) does not exist",
+        ),
+        ({"awx_setup_signing_agent_credential_name": "Evidence key"}, "no credential Evidence key of the type Machine"),
         ({"awx_setup_project_credential": "git"}, "The credential git (awx_setup_project_credential) does not exist"),
     ],
 )
@@ -275,10 +304,14 @@ def test_from_nothing_to_the_first_package(simulator: Simulator, tmp_path: Path)
         for team in ("SOC", "Incident leads"):
             awx.add("teams", name=team, organization=awx.one("organizations", "Security")["id"])
         awx.show_paths = ["/srv/evidence:/evidence:O"]
-        ran = setup.run("-e", "awx_setup_slices=2", "-e", "awx_setup_update_secrets=false")
+        alert = "awx_setup_alert_from=rulebook"
+        ran = setup.run("-e", "awx_setup_slices=2", "-e", "awx_setup_update_secrets=false", "-e", alert)
         assert ran.code == 0, ran.output
         assert "/#/templates/workflow_job_template/" in ran.output and "Mount the evidence volume" not in ran.output
         assert_rights(awx)
+        # Event-Driven Ansible hands its events on as a variable that no survey asks for.
+        template = awx.one("job_templates", "Defender: Collect on alert")
+        assert template["ask_variables_on_launch"] and ("job_templates", template["id"]) not in awx.surveys
         assert_first_package(Jobs(awx, simulator, tmp_path))
     finally:
         awx.stop()
@@ -291,13 +324,19 @@ def assert_first_package(jobs: Jobs) -> None:
     assert job.status == "successful" and len(list((jobs.evidence / "4700").glob("*/*.zip"))) == 1, job.stdout
     job = jobs.run("Defender: Verify evidence", {"defender_incident": "4700"}, lambda folder: {}, inventory=nothing)
     assert job.status == "successful" and job.artifacts["defender_verified"], job.stdout
+    job = jobs.run("Defender: Seal evidence", {"defender_incident": "4700"}, lambda folder: {}, inventory=nothing)
+    assert job.status == "failed" and "Nobody seals here: let the role" in job.stdout, job.stdout
 
 
 def assert_rights(awx: Awx) -> None:
     jobs, flows = "job_templates", "workflow_job_templates"
     large, ended = "Defender: Collect from many (by approval only)", "Defender: Not collected (by the workflow only)"
     by_approval = ["Defender: Isolate (by approval only)", "Defender: Release (by approval only)"]
-    ordinary = ["Defender: Collect", "Defender: Fetch", "Defender: Verify evidence", "Defender: Search evidence"]
+    ordinary = [
+        "Defender: Collect",
+        "Defender: Fetch",
+        *(f"Defender: {each} evidence" for each in ("Verify", "Search", "Seal")),
+    ]
     assert all(awx.may("SOC", "execute_role", jobs, name) for name in ordinary)
     for workflow in WORKFLOWS:
         assert awx.may("SOC", "execute_role", flows, workflow)

@@ -156,10 +156,10 @@ bench: $(RUNTIME)/.ready tree ## what a fleet costs in time, calls, CPU and memo
 
 # The tests need a collection that only Galaxy has, and a package of an index; it is no requirement of this collection.
 .PHONY: awx
-awx: $(AWX)/.ready tree ## what AWX is set up with, and jobs as AWX runs them
+awx: $(AWX)/.ready $(AWX)-oldest/.ready tree ## what AWX is set up with, and jobs as AWX runs them
 	tests/awx/get-awx-collection $(AWX)/bin/python $(CACHE)/awx-collection
 	cd tests/awx && env PATH="$(AWX)/bin:$(PATH)" PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/tests/awx PYTHONDONTWRITEBYTECODE=1 \
-	  ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS):$(CACHE)/awx-collection \
+	  ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS):$(CACHE)/awx-collection AWX_OLDEST=$(AWX)-oldest/bin \
 	  $(AWX)/bin/python -m pytest -q -p no:cacheprovider --durations=5 $(ARGS)
 
 .PHONY: eda
@@ -204,6 +204,10 @@ $(RUNTIME)/.ready: meta/ee-requirements.txt tests/integration/requirements.txt
 
 $(AWX)/.ready: tests/awx/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt
 	tests/tools/make-venv $(@D) newest $(addprefix -r ,$^)
+
+# Where there is a Python for it: without, its few tests are skipped.
+$(AWX)-oldest/.ready: tests/awx/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt
+	! tests/tools/python-for 2.16 >/dev/null || tests/tools/make-venv $(@D) 2.16 'ansible-core~=2.16.0' $(addprefix -r ,$^)
 
 # Not the newest Python: the rule engine's packages come later than the language.
 $(EDA)/.ready: tests/eda/requirements.txt meta/ee-requirements.txt tests/integration/requirements.txt

@@ -560,6 +560,14 @@ def test_one_package_in_two_folders_is_no_duplicate_and_that_of_another_action_i
     assert twin and twin.path == "pc/a1.zip"
 
 
+def test_a_start_that_is_sent_again_is_the_same_request_and_as_old() -> None:
+    """Its first reply was lost, and what came of it may be the first one's."""
+    history = _history(_requested("r1"))
+    again = {"run": "r1", "event": "start_requested", "machine_id": "m1", "comment": "c"}
+    history.read({**again, "time": "2026-11-23T10:05:00Z"})
+    assert [each.requested for each in history.begun("m1", "c")] == [parse_time(_T0)]
+
+
 def test_another_machines_request_is_not_this_ones() -> None:
     assert _unfinished(_history(_requested("r1")), "m2", "c", 0.0) is None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import typing as t
 from pathlib import Path
 
 import bagit
@@ -16,10 +17,15 @@ import yaml
 RUNBOOK = Path(__file__).parents[4] / "docs" / "runbooks" / "hand_over.yml"
 
 
-def script() -> str:
+def tasks() -> list[dict[str, t.Any]]:
+    """How it is packed."""
     (play,) = yaml.safe_load(RUNBOOK.read_text(encoding="utf-8"))
-    (block,) = [task["block"] for task in play["tasks"] if "block" in task]
-    return str(block[0]["ansible.builtin.shell"])
+    (packing,) = [task["block"] for task in play["tasks"] if task["name"] == "Pack it"]
+    return list(packing)
+
+
+def script() -> str:
+    return str(tasks()[0]["ansible.builtin.shell"])
 
 
 @pytest.fixture
@@ -64,3 +70,13 @@ def test_sha256sum_alone_takes_its_manifests(bag: Path) -> None:
     assert subprocess.run(command, cwd=bag, check=False, capture_output=True).returncode
     with pytest.raises(bagit.BagError):
         bagit.Bag(str(bag)).validate()
+
+
+def test_only_a_whole_archive_has_its_name() -> None:
+    """Nothing but a rename makes it: a tar that is killed leaves half of one."""
+    writers = [
+        task["ansible.builtin.command"]["argv"]
+        for task in tasks()
+        if "{{ archive }}" in task.get("ansible.builtin.command", {}).get("argv", ())
+    ]
+    assert writers == [["mv", "-n", "{{ stage }}/tar", "{{ archive }}"]]

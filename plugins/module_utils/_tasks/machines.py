@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Wish
 from ansible_collections.secops.defender.plugins.module_utils._service.names import Name, parse_names
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import count
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import count, listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Option, Spec, read, shown
 
@@ -58,7 +58,7 @@ def requests(given: Given, wish: Wish, wishes: Spec) -> list[Asked]:
     return [Asked(name.asked, name, own) for name, own in zip(_parsed(named), owns, strict=True)]
 
 
-def refuse_too_many(asked: t.Iterable[Asked], most: int) -> None:
+def refuse_too_many(asked: t.Sequence[Asked], most: int) -> None:
     """most: 0 for no limit. Raises OptionsError."""
     if most < 0:
         raise OptionsError(f"max_machines is {most}.", advice="Give 0 for no limit, or a limit.")
@@ -66,7 +66,8 @@ def refuse_too_many(asked: t.Iterable[Asked], most: int) -> None:
     if 0 < most < named:
         raise OptionsError(
             f"{count(named, 'machine')} were named, but max_machines is {most}.",
-            advice="Name fewer, or raise max_machines if so many are meant. Nothing was started.",
+            advice="Name fewer, or raise max_machines if so many are meant. Nothing was started on "
+            f"{listed(each.text for each in asked)}.",
         )
 
 

@@ -15,7 +15,8 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
 _ROWS, _REASONS = 20, 8
 # Characters of an item in a cell.
 _CELL = 200
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~@-])")
+# A hyphen is markup at the beginning of a line alone, and stands in every path.
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#!|~@]|^[+-])")
 
 
 def plain(text: object) -> str:

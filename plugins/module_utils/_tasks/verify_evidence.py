@@ -232,7 +232,7 @@ def _not_valid(verdict: Verdict) -> str:
         if not seal.valid:
             reasons.setdefault(seal.why or "", []).append(seal.path)
     told = "; ".join(f"{listed(paths)} ({why})" for why, paths in reasons.items())
-    return f" Not valid: {told}." if told else ""
+    return f" Not counted: {told}." if told else ""
 
 
 def _without_package(verdict: Verdict) -> str:

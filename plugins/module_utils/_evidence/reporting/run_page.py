@@ -63,7 +63,7 @@ _MOMENTS = {
     "accepted": "Action known",
     "ready": "Ready",
     "stored": "Stored",
-    "ended": "Ended",
+    "ended": "Followed until",
 }
 
 

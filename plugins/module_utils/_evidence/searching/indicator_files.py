@@ -97,8 +97,14 @@ def _read_lines(text: str, given: Given) -> None:
         return
     for number, line in enumerate(lines, 1):
         line = line.strip()
-        # A heading alone.
-        if line and not line.startswith("#") and (line.strip('"').lower() not in _VALUE or line != first.strip()):
+        if not line or line.startswith("#"):
+            continue
+        word = line.strip('"').lower() if line == first.strip() else ""
+        if word in WORDS:
+            given.refuse(
+                f"line {number}", line, f"it reads as a heading: take it out, or write {word},text for the word itself"
+            )
+        elif word not in _VALUE:
             _read_line(f"line {number}", _COMMENT.sub("", line), given)
 
 

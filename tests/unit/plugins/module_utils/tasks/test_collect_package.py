@@ -488,7 +488,7 @@ _BAD: list[tuple[str, dict[str, Any], str]] = [
         "too many",
         {"machines": ["pc01", "pc02", "PC02", "pc03"], "max_machines": 2},
         "3 machines were named, but max_machines is 2. Name fewer, or raise max_machines if so many are meant. "
-        "Nothing was started.",
+        "Nothing was started on pc01, pc02, PC02, pc03.",
     ),
     (
         "duration",

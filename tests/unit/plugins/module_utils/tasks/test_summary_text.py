@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.secops.defender.plugins.module_utils._tasks.summary_text import of_packages
+from ansible_collections.secops.defender.plugins.module_utils._tasks.summary_text import of_packages, plain
 from ansible_collections.secops.defender.tests.report import sample
 
 
@@ -34,3 +34,8 @@ def test_nothing_to_do_is_said() -> None:
 def test_a_name_is_no_markup_and_mentions_nobody() -> None:
     text = of_packages(_result([sample.device(2, "@here](http://evil.example)|<b>", failed=True)]))
     assert "\\@here\\]\\(hxxp://evil.example\\)\\|\\<b\\>" in text
+
+
+def test_a_path_can_be_copied_from_it() -> None:
+    assert plain("/srv/evidence/incident-4711/pc1.contoso.com") == "/srv/evidence/incident-4711/pc1.contoso.com"
+    assert plain("- a point of a list") == "\\- a point of a list"

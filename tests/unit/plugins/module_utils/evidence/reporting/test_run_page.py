@@ -117,7 +117,7 @@ def test_a_collected_device_has_hash_size_path_and_times() -> None:
     assert sample.DEST + "/good" not in text
     for moment in ("requested", "accepted", "ready", "stored"):
         assert device["times"][moment].replace("T", " ").rstrip("Z") in text
-    assert "Ended" not in text
+    assert "Followed until" not in text
 
 
 def test_the_page_says_who_why_how_long_and_where_the_chain_was() -> None:

@@ -178,6 +178,12 @@ def test_csv_with_other_separators(separator: str) -> None:
     assert read("cmd /c a; b\n")[0] == [("text", "cmd /c a; b")]
 
 
+def test_a_heading_that_names_a_type_is_refused() -> None:
+    (found,), (refused,) = read(f"Hash\n{'a' * 64}\n")
+    assert found == ("hash", "a" * 64) and "reads as a heading" in str(refused)
+    assert read("hash,text\n") == ([("text", "hash")], [])
+
+
 @pytest.mark.parametrize("heading", ["value", "Indicator", "ioc", '"indicatorValue"'])
 def test_a_heading_alone(heading: str) -> None:
     assert read(f"# feed\n{heading}\nevil.example\n") == ([("domain", "evil.example")], [])

@@ -81,7 +81,7 @@ def _coverage(result: _Row, asked_by: _Row) -> str:
     drawn = "".join(f"<div{style}><dt>{word}</dt><dd>{int(number):,}</dd></div>" for word, number, style in shown)
     rows = [
         ("Packages", f"{figures['packages']:,} read" + _older(figures["older"])),
-        ("Unpacked", f"{figures['unpacked_bytes'] / (1 << 20):,.0f} MiB"),
+        ("Unpacked", f"{figures['unpacked_bytes'] / (1 << 20):,.1f} MiB"),
         ("Hits", f"{figures['hits']:,}, and {figures['allowed']:,} that were allowed and are not reported"),
         (
             "Refused",

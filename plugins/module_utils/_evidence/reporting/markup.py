@@ -44,9 +44,13 @@ def table(
     sorts: what a person can sort the rows by, and filter them; each a word and the selector of the element in a row that has
     the key, C(th) or C(.risk) for instance. Its value counts where it is a <data>, else its text.
     """
-    head = "".join(f'<th scope="col">{each}</th>' for each in heads)
+    named = list(heads)
+    head = "".join(f'<th scope="col">{each}</th>' for each in named)
+    # Where the page is narrow, cells stand below each other, and those of a list say nothing without their headings.
+    opened = [f'<td data-head="{each}">' if style == "list" else "<td>" for each in named[1:]]
     body = "\n".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"{td}{cell}</td>" for td, cell in zip(opened, row[1:], strict=True))}</tr>'
+        for row in rows
     )
     keys = ";".join(f"{word}|{selector}" for word, selector in sorts)
     sort = f' data-sort="{keys}"' if keys else ""

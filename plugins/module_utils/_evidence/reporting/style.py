@@ -112,6 +112,7 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: 0.8125rem; }
   :is(.devices, .list) tr[hidden] { display: none; }
   :is(.devices, .list) tr { padding: 0.5rem 0; border-bottom: 1px solid var(--ink); }
   :is(.devices, .list) tbody th, :is(.devices, .list) td { padding: 0.15rem 0; border: 0; }
+  .list td[data-head]:not(:empty)::before { content: attr(data-head) ": "; color: var(--quiet); }
   .quota th, .quota td { padding-right: 1rem; }
 }
 @page {

@@ -40,7 +40,7 @@ def test_what_is_rare_comes_first_and_leads_to_its_device() -> None:
     led = [str(dict(attrs)["href"]) for tag, attrs in reader.tags if tag == "a"]
     inner = [each.removeprefix("#") for each in led if each.startswith("#device-")]
     assert len(inner) == 400 and set(inner) <= anchors
-    assert "Without a record: nobody can say whose it is" in reader.text
+    assert "Not verified: it has no record, or the custody log does not know it" in reader.text
 
 
 def test_a_change_is_one_row_with_both_sides() -> None:

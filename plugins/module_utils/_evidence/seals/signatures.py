@@ -28,7 +28,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
 
 NAMESPACE = "secops.defender"
 # Of the errors that are about signing alone.
-CODES = _FAILED, _MISSING = "SigningFailed", "MissingProgram"
+CODES = ("SigningFailed", "MissingProgram")
 # A hardware key waits for a touch. Seconds.
 _PATIENCE = 60
 # Between two looks at whether anybody still waits for it. Seconds.
@@ -69,7 +69,7 @@ def _unusable(key: str, done: subprocess.CompletedProcess[bytes]) -> EvidenceErr
         f"The signing key {key} cannot be used: {_said(done)}.",
         advice="Give an SSH private key that only its owner can read (mode 0600). One with a passphrase must be in the agent "
         "(ssh-add), and SSH_AUTH_SOCK must lead there.",
-        code=_FAILED,
+        code="SigningFailed",
     )
 
 
@@ -123,7 +123,7 @@ def _run(arguments: list[str], line: bytes = b"") -> subprocess.CompletedProcess
         raise EvidenceError(
             "There is no ssh-keygen on the PATH, which makes and checks signatures.",
             advice="Install OpenSSH's client on the control node, or use an execution environment that has it.",
-            code=_MISSING,
+            code="MissingProgram",
         )
     try:
         # pylint: disable-next=ansible-bad-function  # run_command belongs to modules; this runs in action plugins, too.
@@ -139,7 +139,7 @@ def _run(arguments: list[str], line: bytes = b"") -> subprocess.CompletedProcess
         raise EvidenceError(
             f"ssh-keygen ({program}) cannot be run: {failure.strerror or failure}.",
             advice="Install OpenSSH's client anew.",
-            code=_MISSING,
+            code="MissingProgram",
         ) from None
 
 
@@ -164,7 +164,7 @@ def _ended(process: subprocess.Popen[bytes], line: bytes) -> tuple[int, bytes, b
             raise EvidenceError(
                 f"ssh-keygen did not come to an end within {_PATIENCE} seconds.",
                 advice="A hardware key waits for a touch, and an agent perhaps for its user: try ssh-keygen -Y sign by hand.",
-                code=_FAILED,
+                code="SigningFailed",
             )
 
 

@@ -718,6 +718,8 @@ def test_jobs_seal_what_they_collect_and_seals_are_verified(
     seals = job.artifacts["defender_seals"]
     assert [(each["kind"], each["valid"]) for each in seals] == [("signature", True), ("time_stamp", True)]
     assert seals[0]["signer"] == signer.identity and "Sealed up to line" in job.said(), job.said()
+    job = verify(defender_allowed_signers="", defender_tsa_ca_path="")
+    assert job.status == "failed" and "No valid seal vouches for the log" in job.said(), job.stdout
     # Whom nobody trusts does not count.
     job = verify(defender_allowed_signers="seals/revoked_keys")
     assert job.status == "failed" and not job.artifacts["defender_verified"], job.stdout
@@ -857,6 +859,8 @@ def test_devices_of_alerts_are_collected_from_as_a_siem_says(
         "collect_on_alert_dest": str(jobs.evidence / "alerts"),
         "collect_on_alert_exclude_tags": ["tier0"],
         "collect_on_alert_package_poll_interval": 0.2,
+        # Others have collected from the device before.
+        "collect_on_alert_reuse_within": 0,
         "collect_on_alert_quotas": jobs.tenant_variables["collect_package_quotas"],
         "collect_on_alert_quota_dir": str(jobs.folder / "quota"),
     }
@@ -900,7 +904,7 @@ def test_isolating_waits_for_approval_and_so_does_releasing(
     assert "2 would be isolated" in denied.nodes["plan_isolated"].artifacts["defender_sentence"]
     gated = run("Isolate", approved=True, defender_require_evidence="yes")
     assert gated.status == "failed" and sent() == []
-    assert "/4742 is no folder" in gated.nodes["isolated"].artifacts["defender_sentence"]
+    assert "ws01 (EvidenceMissing)" in gated.nodes["isolated"].artifacts["defender_sentence"]
     isolated = run("Isolate", approved=True, defender_require_evidence="no")
     assert isolated.status == "successful" and sent() == ["Isolate"] * 2
     assert set(isolated.nodes["isolated"].artifacts["defender_isolation"].values()) == {"isolated"}

@@ -128,13 +128,15 @@ def test_what_is_changed_is_changed_and_nothing_else(first: tuple[SetUp, Ran], a
     assert awx.state() == before and awx.changing_calls() == []
     ran = setup.run(*only, **changes)
     assert ran.code == 0 and ran.recap["changed"] == 1, ran.output
-    assert {how for how, _path in awx.changing_calls()} == {"PATCH"} and len(awx.changing_calls()) == 2
+    assert {how for how, _path in awx.changing_calls()} == {"PATCH"} and len(awx.changing_calls()) == 3
     large = awx.one("job_templates", "Defender: Collect from many (by approval only)")
     assert large["job_slice_count"] == 4
     assert float(rules.parse_vars(large["extra_vars"])["defender_quota_share"]) == 0.25
     small = awx.one("job_templates", "Defender: Collect")
     assert small["job_slice_count"] == 1 and "defender_quota_share" not in small["extra_vars"]
     assert int(rules.parse_vars(small["extra_vars"])["collect_package_max_machines"]) == 10
+    alert = awx.one("job_templates", "Defender: Collect on alert")
+    assert int(rules.parse_vars(alert["extra_vars"])["collect_on_alert_max_machines"]) == 10
 
 
 @pytest.mark.parametrize(("kind", "missing"), [("secret", "client_secret"), ("certificate", "certificate")])

@@ -351,8 +351,7 @@ def _as_paths(name: str, value: t.Any) -> list[t.Any]:
     """The same for paths: an element of a list is one path, whatever stands in it, for folders are called "Incident 4711, second look"."""
     if not isinstance(value, (list, tuple, set, frozenset)):
         return as_list(name, value)
-    whole = [each.strip() if _is_path(each) else as_list(name, each) for each in value]
-    return [path for each in whole for path in (each if isinstance(each, list) else [each])]
+    return [path for each in value for path in ([each.strip()] if _is_path(each) else as_list(name, each))]
 
 
 def _is_path(element: t.Any) -> bool:

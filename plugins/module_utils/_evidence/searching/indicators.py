@@ -164,11 +164,6 @@ def _pair(value: str, types: tuple[Type, Type | None], word: str, note: str | No
 def form_of(value: str) -> Type:
     """What a value looks like. Raises Refused for what looks like two things."""
     plain = refang(value)
-    words = plain.split()
-    if len(words) > 1 and not any(map(_is_mere_text, words)):
-        raise Refused(
-            "it looks like several indicators; write commas or lines between them, or say type: text if it is one text"
-        )
     if _ANY_SCHEME.match(plain):
         return Type.URL
     if _WITH_PORT.match(plain):
@@ -322,11 +317,18 @@ _CHECKS: dict[Type, t.Callable[[str], str]] = {
 
 
 def _require_one(value: str) -> None:
-    """Raises Refused for an indicator that has a bullet before it or other words behind it, as lists and notes have.
+    """Raises Refused for several indicators, and for one that has a bullet before it or other words behind it, as lists and notes have.
 
     Searched as one text it would be found nowhere, and nobody would know why. What begins otherwise is a text, such as the
     command C(curl http://evil.example/a).
     """
+    words = refang(value).split()
+    if len(words) > 1 and not any(map(_is_mere_text, words)):
+        raise Refused(
+            "it looks like several indicators; write commas or lines between them, or say type: text if it is one text"
+        )
+    if form_of(value) not in (Type.TEXT, Type.FILE_NAME):
+        return
     bullet = _BULLET.match(value)
     rest = value[bullet.end() :] if bullet else value
     parts = [part for part in _BETWEEN.split(rest) if part]
@@ -347,9 +349,9 @@ def _stands_alone(part: str) -> bool:
 
 def told(value: str, type_word: str | None = None, note: str | None = None) -> list[Indicator]:
     """parse, and a text of under four characters only where its type was said. Raises Refused."""
-    found = parse(value, type_word, note)
-    if not (type_word or "").strip() and found[0].type in (Type.TEXT, Type.FILE_NAME):
+    if not (type_word or "").strip():
         _require_one(value.strip())
+    found = parse(value, type_word, note)
     if not type_word and found[0].type is Type.TEXT and len(found[0].value) < SHORTEST_TEXT:
         raise Refused(f"a text under {SHORTEST_TEXT} characters is in everything; say type: text if it is meant")
     return found

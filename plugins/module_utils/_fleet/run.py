@@ -27,7 +27,7 @@ import math
 import typing as t
 from collections import Counter
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.secops.defender.plugins.module_utils._evidence import custody
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import (
@@ -541,6 +541,8 @@ class Fleet:
             asked = True
             return self.api.session.stream(self.api.package_link(action.id, device.label, slot), offset)
 
+        # A record keeps all that the service says, and it may say back what it was sent.
+        action = replace(action, raw=self.api.scrub(action.raw))
         try:
             return folder.fetch(device.machine, action, request, stream)
         finally:

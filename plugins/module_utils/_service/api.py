@@ -28,6 +28,7 @@ _PAGES = 200
 # How often a list that changes while it is read is read anew.
 _LISTINGS = 3
 _ROWS = ("value", list)
+_Said = t.TypeVar("_Said")
 _NOUNS = {"machines": "machines", "machine_actions": "machine actions", "alerts": "alerts"}
 
 
@@ -43,9 +44,9 @@ class Api:
         self.session = session
         self._secrets = secrets
 
-    def scrub(self, text: str) -> str:
-        """Without any secret that came by: for what is written down."""
-        return t.cast(str, self._secrets.scrub(text))
+    def scrub(self, said: _Said) -> _Said:
+        """A text, or a structure of texts, without any secret that came by: for what is written down."""
+        return t.cast(_Said, self._secrets.scrub(said))
 
     def machines(self, query: str | None = None) -> list[dict[str, t.Any]]:
         """All machines that an OData filter selects, as the API gives them, each once (List machines API)."""

@@ -144,20 +144,27 @@ def _tell_what_is_open(work: Work, folder: Folder, machine_ids: set[str]) -> Non
 
 def _end(work: Work, dest: str, folder: Folder, service: Result) -> None:
     fatal = work.fatal or (work.fleet.lost_folders.get(folder) if work.fleet else None)
+    try:
+        _tell(work, dest, folder, service)
+    except DefenderError as failure:
+        if not fatal:
+            _abort(work, folder, failure)
+            raise
     if fatal:
-        with suppress(DefenderError):
-            _tell(work, dest, folder, service)
-        with suppress(DefenderError):
-            code, message = work.context.secrets.scrub([fatal.code, fatal.message])
-            folder.custody.append(custody.RUN_ABORTED, code=code, message=message)
+        _abort(work, folder, fatal)
         return
-    _tell(work, dest, folder, service)
     devices = [device for _found, device in work.of_folder(dest) if device]
     folder.custody.append(
         custody.RUN_ENDED,
         stored=sum(device.package is not None for device in devices),
         failed=sum(device.error is not None for device in devices),
     )
+
+
+def _abort(work: Work, folder: Folder, why: DefenderError) -> None:
+    with suppress(DefenderError):
+        code, message = work.context.secrets.scrub([why.code, why.message])
+        folder.custody.append(custody.RUN_ABORTED, code=code, message=message)
 
 
 def _tell(work: Work, dest: str, folder: Folder, service: Result) -> None:

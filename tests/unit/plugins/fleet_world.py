@@ -487,8 +487,10 @@ class WorldApi:
             clock=world.clock, budget=world.budget, stream=self.stream, api_calls=0, skew=0.0, now=world.service_time
         )
 
-    def scrub(self, text: str) -> str:
-        return text.replace("s3cr3t", "********")
+    def scrub(self, said: Any) -> Any:
+        if isinstance(said, dict):
+            return {key: self.scrub(value) for key, value in said.items()}
+        return said.replace("s3cr3t", "********") if isinstance(said, str) else said
 
     def machines(self, query: str | None = None) -> list[dict[str, Any]]:
         """Whichever machines are named in the filter, by device ID or name."""

@@ -12,9 +12,11 @@ import pytest
 from ansible_collections.secops.defender.plugins.module_utils._evidence import files as _files
 from ansible_collections.secops.defender.plugins.module_utils._evidence import records as _records
 from ansible_collections.secops.defender.plugins.module_utils._evidence.folder import Folder
+from ansible_collections.secops.defender.plugins.module_utils._evidence.reporting import store as _store
 from ansible_collections.secops.defender.plugins.module_utils._evidence.verify import verify
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.fetch_package import TASK
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Tenant
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
 from simulator import Device
@@ -104,6 +106,36 @@ def test_an_older_package_than_asked_for(archive: Archive) -> None:
     assert not result["failed"] and result["packages"][0]["action"]["id"] == older
     (line,) = archive.tenant.teller.told("trouble")
     assert f"the newest action {newest} is Pending; the package is of an older one, from " in line
+
+
+def test_a_secret_that_the_service_says_back_is_in_no_record(archive: Archive) -> None:
+    secret = archive.tenant.connection("secops-reader")["client_secret"]
+    assert not archive.tenant(COLLECT, machines=["never"], comment=f"Asked with {secret}", wait=True)["failed"]
+    assert not archive(machines=["never"])["failed"]
+    (record,) = archive.dest.glob("never*/*.json")
+    assert "Asked with ***" in record.read_text() and secret not in record.read_text()
+
+
+def test_a_report_that_cannot_be_written_fails_the_run_and_loses_nothing(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_facts: object) -> t.NoReturn:
+        raise EvidenceError("The report cannot be written: File too large.", advice="Make room.")
+
+    monkeypatch.setattr(_store, "write", full)
+    result = archive(machines=["young"], report=True)
+    (row,) = result["packages"]
+    assert result["failed"] and "The report cannot be written" in result["msg"]
+    assert not row["failed"] and Path(row["package"]["path"]).is_file()
+    assert archive.events()[-1] == "run_aborted"
+
+
+def test_a_later_run_for_others_names_what_nobody_has_picked_up(archive: Archive) -> None:
+    given = {"comment": "x", "dest": str(archive.dest), "wait_timeout": 5, "poll_interval": 1}
+    assert archive.tenant(COLLECT, machines=["busy"], **given)["failed"]
+    assert not archive(machines=["young"])["failed"]
+    (said,) = [line for line in archive.tenant.teller.told("say") if "without an end" in line]
+    assert "1 request of earlier runs without an end: busy.contoso.com." in said
 
 
 def test_the_result_has_the_keys_of_collecting(archive: Archive) -> None:

@@ -131,7 +131,7 @@ def test_a_report_that_cannot_be_written_fails_the_run_and_loses_nothing(
 
 
 def test_a_later_run_for_others_names_what_nobody_has_picked_up(archive: Archive) -> None:
-    given = {"comment": "x", "dest": str(archive.dest), "wait_timeout": 5, "poll_interval": 1}
+    given: dict[str, t.Any] = {"comment": "x", "dest": str(archive.dest), "wait_timeout": 5, "poll_interval": 1}
     assert archive.tenant(COLLECT, machines=["busy"], **given)["failed"]
     assert not archive(machines=["young"])["failed"]
     (said,) = [line for line in archive.tenant.teller.told("say") if "without an end" in line]

@@ -99,14 +99,17 @@ else
 	@tests/tools/integration-halves $(CORE_VENV)/bin/python $(TREE) $(SECOND_TREE)
 endif
 
+# Documentation tools write a log into the home folder, which is not theirs to write to: they get one of their own.
 .PHONY: docs-lint
 docs-lint: $(TOOLS)/.ready tree ## plugin and role documentation, and every reference in it
-	cd $(TREE) && PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
+	mkdir -p $(CACHE)/home
+	cd $(TREE) && HOME=$(CACHE)/home PATH="$(TOOLS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
 	  antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
 
 .PHONY: docs
 docs: $(DOCS)/.ready tree ### the documentation site, in .cache/docs/html; a link that leads nowhere is a failure
-	@PATH="$(DOCS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
+	@mkdir -p $(CACHE)/home
+	@HOME=$(CACHE)/home PATH="$(DOCS)/bin:$$PATH" ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) \
 	  $(DOCS)/bin/python tests/tools/build_docs.py $(TREE) $(CACHE)/docs
 
 .PHONY: docs-links

@@ -95,6 +95,7 @@ def test_by_machine_the_newest_package(archive: Archive) -> None:
 def test_an_older_package_than_asked_for(archive: Archive) -> None:
     older, newest = archive.ids("mixed.contoso.com")
     result = archive(machines=["mixed", "young"])
+    assert result["node"] == "control"
     assert [row["failed"] for row in result["packages"]] == [True, False]
     error = result["packages"][0]["error"]
     assert error["code"] == "NoPackage"

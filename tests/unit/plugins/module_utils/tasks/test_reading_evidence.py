@@ -59,6 +59,8 @@ def test_the_sentence_of_the_contract(evidence: Evidence) -> None:
     result = search(evidence)
     assert result["msg"] == "203.0.113.7 on 3 of 12 devices (pc1, pc2, pc9); 11 searched whole, 1 not."
     assert (result["failed"], result["changed"], result["found"], result["complete"]) == (False, False, True, False)
+    # Whose folder was read is the node's, and no host's of the play.
+    assert result["node"] == "control"
     (row,) = result["indicators"]
     assert row["searched"] == {"whole": 11, "partly": 0, "none": 1}
     assert [machine["computer_dns_name"] for machine in result["machines"]] == ["pc1", "pc2", "pc9"]

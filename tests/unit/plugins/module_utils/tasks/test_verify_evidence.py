@@ -16,6 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._evidence.custody 
 from ansible_collections.secops.defender.plugins.module_utils._tasks import verify_evidence as _module
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK as COLLECT
 from ansible_collections.secops.defender.plugins.module_utils._tasks.verify_evidence import TASK
+from ansible_collections.secops.defender.plugins.module_utils._words.clock import Clock
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import EvidenceError
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Result, Teller, Tenant, ask
 from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
@@ -151,6 +152,16 @@ def test_what_is_unfinished_is_to_be_finished(folder: Path) -> None:
     log = folder / "custody.jsonl"
     log.write_bytes(log.read_bytes()[:-9])
     assert "run the interrupted task again" in check(folder)["msg"]
+
+
+def test_who_has_no_package_is_named_in_the_sentence(folder: Path) -> None:
+    with Custody(folder, Clock()) as custody:
+        custody.append(
+            "device_failed", machine_id="9" * 40, computer_dns_name="pc9.contoso.com", code="Forbidden", comment="x"
+        )
+    result = check(folder)
+    assert [each["code"] for each in result["without_package"]] == ["Forbidden"]
+    assert " 1 request without a package: pc9.contoso.com (Forbidden)." in result["msg"]
 
 
 def test_nothing_is_not_called_verified(tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ class Device:
     ended: float = 0.0
     # Seconds: how old its action was when this run took it up; None where this run started it.
     age: float | None = None
+    # The status of a newer action, where an older one's package was asked for all the same.
+    newer: str | None = None
 
     @property
     def label(self) -> str:

@@ -311,6 +311,7 @@ def look_for_packages(
         if device.request and device.action:
             device.age = _age(device.action, now)
             if actions[0].status != SUCCEEDED:
+                device.newer = actions[0].status
                 observer.trouble(
                     f"{device.label}: the newest action {actions[0].id} is {actions[0].status}; the package is of an older "
                     f"one, from {device.action.created}."

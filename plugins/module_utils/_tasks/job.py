@@ -17,7 +17,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._tasks import summary_text
 from ansible_collections.secops.defender.plugins.module_utils._tasks.contents import Contents
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
-from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told
+from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import Result, count, failures_told, listed
 from ansible_collections.secops.defender.plugins.module_utils._tasks.sealing import Sealing
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, duration
@@ -150,6 +150,11 @@ class Work:
         """What each of the rows of one folder led to."""
         return [(each, self.device(each)) for each in self.found if each.wish.dest == dest]
 
+    def _told(self, rows: list[Result], summary: Result) -> str:
+        newer = [f"{device.label} ({device.newer})" for device in self._devices.values() if device.newer]
+        told = f" The newest action has no package: {listed(newer)}." if newer else ""
+        return _sentence(self.job, rows, summary, self.context.check_mode, told)
+
     def outcome(self) -> Result:
         """The result so far."""
         rows = self.rows()
@@ -158,7 +163,7 @@ class Work:
         result: Result = {
             "changed": any(row["changed"] for row in rows),
             "failed": self.fatal is not None or any(row["failed"] for row in rows),
-            "msg": str(self.fatal) if self.fatal else _sentence(self.job, rows, summary, self.context.check_mode),
+            "msg": str(self.fatal) if self.fatal else self._told(rows, summary),
             "summary": summary,
             "packages": rows,
             "report": next(iter(self.reports.values())) if len(self.reports) == 1 else None,
@@ -221,7 +226,7 @@ def _summary(rows: list[Result], plan: Plan, took: float, calls: int) -> Result:
     return {**counts, "plan": plan.as_result(), "duration": round(took, 3), "api_calls": calls}
 
 
-def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool) -> str:
+def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool, newer: str) -> str:
     if not rows:
         return f"An empty list selects nothing: no {job.noun} was asked for."
     words = [f"{summary[str(each)]} {str(each).replace('_', ' ')}" for each in job.counted if summary[str(each)]]
@@ -235,7 +240,9 @@ def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool) -
         words.append(f"{summary['downloaded']} {noun}verified")
     if summary["failed"]:
         words.append(f"{summary['failed']} failed")
-    sentence = f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{_ages(job, rows)}"
+    sentence = (
+        f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{_ages(job, rows)}{newer}"
+    )
     if check_mode and summary["plan"]["seconds"]:
         starts = count(summary["plan"]["starts"], "start")
         least = duration(summary["plan"]["seconds"])

@@ -105,6 +105,7 @@ def test_an_older_package_than_asked_for(archive: Archive) -> None:
     # Asked for the newest that there is, one learns that another is to come.
     result = archive(machines=["mixed"], newest_only=False)
     assert not result["failed"] and result["packages"][0]["action"]["id"] == older
+    assert " The newest action has no package: mixed.contoso.com (Pending)." in result["msg"]
     (line,) = archive.tenant.teller.told("trouble")
     assert f"the newest action {newest} is Pending; the package is of an older one, from " in line
 

@@ -97,6 +97,9 @@ class Device:
     # Behind a full-tunnel VPN an isolated device loses its way to Defender.
     full_tunnel_vpn: bool = False
     collect_seconds: tuple[float, float] | None = None
+    # What runs there ends when actions have been listed so many times since, however long that takes: who is to meet it need not be in
+    # time. 0: by the clock.
+    ends_after_looks: int = 0
     unseen_seconds: float | None = None
     unlisted_seconds: float | None = None
     running_since: float = 60.0

@@ -70,6 +70,8 @@ class Fleet:
         realm = self._settings.realm
         self._random = random.Random(f"{self._settings.seed}{realm}" if realm else self._settings.seed)
         self._spoiled: Counter[tuple[str, str]] = Counter()
+        # By action: how many looks it goes on for.
+        self._looks: dict[str, int] = {}
         for device in self.devices:
             for past in device.history:
                 self._remember(device, past)
@@ -77,7 +79,7 @@ class Fleet:
                 self._remember(device, PastAction(age=device.recent_age + _USUAL_SECONDS))
             elif device.scenario in ("running", "busy_then_done"):
                 action = self._remember(device, PastAction(status="InProgress", age=device.running_since))
-                if device.scenario == "running":
+                if device.scenario == "running" and not self._waits_for_looks(device, action):
                     action.ends = self.start + self._duration(device)
         self.machine_entities = [device.entity(self.start) for device in self._visible()]
 
@@ -111,8 +113,18 @@ class Fleet:
 
     # Machine actions
 
+    def _waits_for_looks(self, device: Device, action: Action) -> bool:
+        if device.ends_after_looks:
+            self._looks[action.id], action.ends = device.ends_after_looks, NEVER
+        return bool(device.ends_after_looks)
+
     def listed(self, now: float) -> list[Action]:
-        """Newest first."""
+        """Newest first. It is a look at all that runs."""
+        for action_id, left in list(self._looks.items()):
+            self._looks[action_id] = left - 1
+            if left == 1:
+                self._action_by_id[action_id].ends = now
+                del self._looks[action_id]
         hidden = {device.id for device in self.devices if device.hidden}
         seen = [action for action in self.actions if action.listed_from <= now and action.machine_id not in hidden]
         return sorted(reversed(seen), key=lambda action: action.created, reverse=True)
@@ -136,6 +148,7 @@ class Fleet:
             seconds = action.ends - now
             action.ends = NEVER
             action.cancellation = Cancellation("analyst@contoso.com", "Not needed", now + 0.9 * seconds, now + seconds)
+        self._waits_for_looks(device, action)
         self.starts[device.id] += 1
         return self._keep(action)
 

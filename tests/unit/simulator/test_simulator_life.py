@@ -184,6 +184,21 @@ def test_running(start: Start, clock: FakeClock) -> None:
     assert simulator.accepted_starts() == {}
 
 
+@pytest.mark.parametrize("scenario", ["fine", "running"])
+def test_what_ends_by_looks_waits_for_them(start: Start, clock: FakeClock, scenario: str) -> None:
+    device = Device("pc01", scenario, ends_after_looks=3)
+    client = Client(start(device))
+    if scenario != "running":
+        client.collect(device)
+    clock.advance(1800)
+    assert [_statuses(client, device) for _look in range(4)] == [
+        ["InProgress"],
+        ["InProgress"],
+        ["Succeeded"],
+        ["Succeeded"],
+    ]
+
+
 def test_recent(start: Start, clock: FakeClock) -> None:
     device = Device("pc01", "recent", recent_age=300.0)
     simulator = start(device)

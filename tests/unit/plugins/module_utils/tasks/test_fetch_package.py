@@ -110,6 +110,14 @@ def test_an_older_package_than_asked_for(archive: Archive) -> None:
     assert f"the newest action {newest} is Pending; the package is of an older one, from " in line
 
 
+def test_a_record_with_one_word_exchanged_vouches_for_nothing(archive: Archive) -> None:
+    (row,) = archive(machines=["young"])["packages"]
+    record = Path(row["package"]["path"]).with_suffix(".json")
+    record.write_text(record.read_text().replace("young.contoso.com", "other.contoso.com"))
+    again = archive(machines=["young"])
+    assert codes(again) == ["EvidenceAltered"] and "has a record that is not the one that was written" in again["msg"]
+
+
 def test_a_secret_that_the_service_says_back_is_in_no_record(archive: Archive) -> None:
     secret = archive.tenant.connection("secops-reader")["client_secret"]
     assert not archive.tenant(COLLECT, machines=["never"], comment=f"Asked with {secret}", wait=True)["failed"]

@@ -59,6 +59,8 @@ options:
   exclude_tags:
     description:
       - Devices that have one of these tags are left to a person. In any case.
+      - A tag that no device of the tenant has is warned of, and a device with a tag that is near it is left to a person. So it is with
+        O(exclude_groups).
     type: list
     elements: str
     default: []

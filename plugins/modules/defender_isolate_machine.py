@@ -127,18 +127,23 @@ options:
     description:
       - Devices that are never isolated, named as in O(machines). Each fails with the reason before anything is started on any device. Name domain
         controllers, DNS servers and hypervisors here - what cuts off everybody else when it is cut off.
-      - A name that fits several devices excludes all of them; one that fits none is warned of. A blank text or null is refused, an empty list excludes
-        none. Not looked at with O(state=released), and so are O(exclude_tags) and O(exclude_groups).
+      - A name that fits several devices excludes all of them. One that fits none is warned of, and a device whose name is near it fails - it may be
+        the one that was meant. So it is with O(exclude_tags) and O(exclude_groups).
+      - A blank text or null is refused, an empty list excludes none. Not looked at with O(state=released), and so are O(exclude_tags) and
+        O(exclude_groups).
     type: list
     elements: raw
   exclude_tags:
     description:
       - Devices with any of these tags are never isolated. Upper and lower case are the same.
+      - A tag that no device of the tenant has is warned of, and a device with a tag that is near it fails.
     type: list
     elements: str
   exclude_groups:
     description:
       - Devices in any of these device groups, by the groups' names, are never isolated. Upper and lower case are the same.
+      - A group that no device of the tenant is in is warned of, and a device in a group whose name is near it fails. The service is asked for no
+        group, so its list of devices is read until all groups have been seen.
     type: list
     elements: str
 seealso:

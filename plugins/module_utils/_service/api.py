@@ -64,6 +64,11 @@ class Api:
         rows = self._list("machines", "/api/machines", "list machines", query, certain=True)
         return [row for row in rows if tag in (row.get("machineTags") or [])] if tag else rows
 
+    def each_machine(self) -> t.Iterator[dict[str, t.Any]]:
+        """Machines as long as they are asked for: who has seen enough need not read the rest. Rows that are none are left out."""
+        for rows in self._pages("machines", "/api/machines", "list machines", None, to_the_end=False):
+            yield from (row for row in rows if isinstance(row, dict))
+
     def machines_by_name_prefix(self, prefixes: t.Iterable[str], most: int = _PAGE) -> list[dict[str, t.Any]]:
         """Some machines whose DNS name begins with one of these, by one call."""
         query = " or ".join(f"startswith(computerDnsName,{literal(prefix)})" for prefix in prefixes)

@@ -150,7 +150,7 @@ class Wanted:
             "dest": os.path.join(options.dest, first.folder),
         }
 
-    def why_not(self, options: Options) -> str | None:
+    def why_not(self, options: Options, doubts: t.Mapping[str, str]) -> str | None:
         """Why it is left to a person."""
         machine = self.resolved.machine
         if machine is None:
@@ -162,6 +162,8 @@ class Wanted:
             return f"has the tag {listed(tags)} of exclude_tags"
         if options.exclusions.has_group_of(machine):
             return f"is in the device group {machine.group} of exclude_groups"
+        if machine.id in doubts:
+            return f"may be meant to be excluded: {doubts[machine.id]}"
         return None
 
 
@@ -190,8 +192,10 @@ def work(options: Options, context: Context) -> Result:
         for alert, resolved in zip(about, resolve(api, asked, "fail"), strict=True):
             wanted.setdefault(resolved.key, Wanted(resolved)).cases.setdefault(alert.case)
         taken = []
+        machines = [each.resolved.machine for each in wanted.values() if each.resolved.machine]
+        doubts = options.exclusions.doubts(api, machines, context.reporter)
         for each in wanted.values():
-            why = each.why_not(options)
+            why = each.why_not(options, doubts)
             if why is None:
                 taken.append(each)
             else:

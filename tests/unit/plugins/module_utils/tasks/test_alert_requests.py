@@ -79,6 +79,18 @@ def test_who_is_left_to_a_person_is_said(plan: Ask) -> None:
     assert "Left out: Incident 7001 has an alert about no device, dc01.contoso.com has the tag Tier0" in result["msg"]
 
 
+def test_a_misspelt_exclusion_leaves_whom_it_may_mean_to_a_person(plan: Ask, office: Tenant) -> None:
+    result = plan(about(DC), about(PC1), exclude_tags=["teir0"], exclude_groups=["nobody's"])
+    assert [row["machine"] for row in result["requests"]] == [PC1.id]
+    assert result["left_out"][0]["why"] == (
+        "may be meant to be excluded: exclude_tags has teir0, a tag that no device has, and Tier0 is near it"
+    )
+    assert office.teller.told("warn") == [
+        "exclude_tags has teir0, a tag that no device has: this excludes nothing.",
+        "exclude_groups has nobody's, a device group that no device is in: this excludes nothing.",
+    ]
+
+
 def test_a_tag_and_a_group_with_a_comma_in_their_names_exclude(plan: Ask) -> None:
     result = plan(about(EUROPE), exclude_tags=["Domain, EU"])
     assert (result["requests"], result["left_out"][0]["why"]) == ([], "has the tag Domain, EU of exclude_tags")

@@ -344,7 +344,7 @@ DC = Device("dc01.contoso.com", tags=("Tier0",), rbac_group="Domain controllers"
     ],
 )
 def test_an_excluded_device_fails_before_anything_starts(post: Start, given: dict[str, t.Any], why: str) -> None:
-    desk = post(DC, Device("pc01.contoso.com"))
+    desk = post(DC, Device("pc01.contoso.com"), Device("ns01.contoso.com", tags=("dns",)))
     result = desk("dc01", "pc01", **given)
     assert [(row["error"] or {}).get("code") for row in result["actions"]] == ["Excluded", None]
     assert why in result["actions"][0]["error"]["message"]
@@ -367,6 +367,76 @@ def test_a_name_that_excludes_nothing_is_warned_of(post: Start) -> None:
     desk = post(Device("pc01"))
     assert desk("pc01", exclude=["dco1"])["changed"]
     assert "dco1" in desk.tenant.teller.told("warn")[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            {"exclude": ["dco1", "pc01"]},
+            "exclude has dco1, which no device is known by, and dc01.contoso.com is near it",
+        ),
+        ({"exclude_tags": ["teir0"]}, "exclude_tags has teir0, a tag that no device has, and Tier0 is near it"),
+        ({"exclude_tags": ["tier"]}, "exclude_tags has tier, a tag that no device has, and Tier0 is near it"),
+        (
+            {"exclude_groups": ["Domain-Controler"]},
+            "exclude_groups has Domain-Controler, a device group that no device is in, and Domain controllers is near it",
+        ),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_misspelt_exclusion_protects_whom_it_may_mean(
+    post: Start, given: dict[str, t.Any], why: str, check_mode: bool
+) -> None:
+    desk = post(DC, Device("pc01.contoso.com"), Device("pc02.contoso.com", tags=("office",), rbac_group="Clients"))
+    result = desk("dc01", "pc02", check_mode=check_mode, **given)
+    errors = [row["error"] for row in result["actions"]]
+    assert [error and error["code"] for error in errors] == ["ExclusionUnclear", None] and result["failed"]
+    assert why in errors[0]["message"] and why.split(",")[0] in desk.tenant.teller.told("warn")[0]
+    assert desk.sent() == ([] if check_mode else ["isolate"])
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"exclude_tags": ["tier1"]}, "exclude_tags has tier1, a tag that no device has: this excludes nothing."),
+        ({"exclude": ["dc02"]}, "exclude has dc02, which no device is known by: this excludes nothing."),
+        (
+            {"exclude_groups": ["plc"]},
+            "exclude_groups has plc, a device group that no device is in: this excludes nothing.",
+        ),
+    ],
+)
+def test_an_exclusion_of_nobody_is_said(post: Start, given: dict[str, t.Any], warned: str) -> None:
+    desk = post(DC)
+    assert desk("dc01", **given)["changed"]
+    assert desk.tenant.teller.told("warn") == [warned]
+    assert not desk.release("dc01", **given)["failed"] and desk.tenant.teller.told("warn") == []
+
+
+def test_an_exclusion_of_others_is_no_news(post: Start) -> None:
+    """A tag is asked for; groups can only be read, as far as it takes."""
+    desk = post(Device("pc01.contoso.com", tags=("tier1",), rbac_group="Clients"), DC, Device("pc03"), short_page=1)
+    result = desk("pc01", exclude_tags=["Tier0"], exclude_groups=["domain controllers"])
+    assert result["changed"] and desk.tenant.teller.told("warn") == []
+    calls = [entry.endpoint for entry in desk.simulator.requests]
+    assert (calls.count("find_by_tag"), calls.count("machines")) == (1, 3)
+    # The service minds case, so its no is not the last word.
+    assert desk("pc01", exclude_tags=["TIER0"])["changed"] is False and desk.tenant.teller.told("warn") == []
+
+
+def test_who_has_an_excluded_tag_is_not_known(post: Start) -> None:
+    desk = post(DC)
+    desk.simulator.add_fault("find_by_tag", "status", count=0, status=403)
+    result = desk("dc01", exclude_tags=["teir0"])
+    assert result["changed"]
+    assert "Whether any device has what exclude_tags" in desk.tenant.teller.told("warn")[0]
+
+
+def test_a_record_that_was_merged_twice_is_excluded(post: Start) -> None:
+    second = Device("second", merged_into=DC.id)
+    first = Device("first", merged_into=second.id)
+    assert one(post(DC, first, second)("dc01", exclude=["first"]))["error"]["code"] == "Excluded"
 
 
 @pytest.mark.parametrize("option", ["exclude", "exclude_tags", "exclude_groups"])

@@ -108,7 +108,8 @@ options:
   reuse_within:
     description:
       - Take a package that was made within this time, instead of collecting a new one. Seconds, or a number with V(s), V(m),
-        V(h) or V(d), such as V(4h) or V(90m). Give the unit; YAML reads V(1:30) as the number 90.
+        V(h) or V(d), such as V(4h) or V(90m). Give the unit; YAML reads V(1:30) as the number 90. A bare number that reads like
+        a date (V(20261101)) or like seconds since 1970 is refused, in every duration.
       - One that the service keeps no more is collected anew. Whether it does is known by a package link alone, so each package
         that is taken costs one, without O(dest) too.
     type: str

@@ -46,6 +46,8 @@ SELECTORS = frozenset(
 # Options whose text is a duration; the specs give them the type str.
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$", re.IGNORECASE)
 _LONGEST = 50 * 365 * 86400.0
+# From here on a bare number is rather a date without hyphens, or seconds since 1970, than the 116 days that it would be.
+_LIKE_A_DATE = 10_000_000.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # From so many options on, their names are not told but where they stand.
 _MANY = 10
@@ -219,6 +221,11 @@ def seconds(option: str, value: object) -> float:
         raise OptionsError(
             f"{option} is {shown(value)}.",
             advice="Give seconds, or a number with s, m, h or d, such as 4h or 90m. Nothing was started.",
+        )
+    if not match[2] and float(match[1]) >= _LIKE_A_DATE:
+        raise OptionsError(
+            f"{option} is {shown(value)}, a bare number that reads like a date or a moment.",
+            advice="It is a duration: give a number with s, m, h or d, such as 4h or 90m. Nothing was started.",
         )
     return min(float(match[1]) * _UNITS[match[2].lower()], _LONGEST)
 

@@ -43,6 +43,13 @@ ENDPOINTS = (
 )
 
 
+# Nodes that share nothing find their places by being refused, once or twice each, and keep them. That needs room: where every
+# place is taken to the second, whoever is a moment late is in the next one's, and each link is refused for ever.
+_ROOM = 1.03
+# Who was refused comes back within this part of its window: nobody else can use the time that it stays away for longer.
+_SPREAD = 0.003
+
+
 @dataclass(frozen=True)
 class Limit:
     """At most C(calls) in any C(seconds). stretched: the share of one call, so that other nodes' calls fall into its window."""
@@ -53,9 +60,10 @@ class Limit:
 
     def share(self, part: float) -> Limit:
         """This limit for one of several control nodes, 0 < part <= 1; never less than one call."""
-        calls = max(1, int(self.calls * part + 1e-9))
-        seconds = max(self.seconds, self.seconds * calls / (self.calls * part))
-        return Limit(calls, seconds, stretched=self.calls * part < 1)
+        calls = int(self.calls * part + 1e-9)
+        if calls:
+            return Limit(calls, self.seconds)
+        return Limit(1, self.seconds / (self.calls * part) * _ROOM, stretched=True)
 
 
 # Rate limits: Collect investigation package API and Get package SAS URI API, Limitations.
@@ -214,7 +222,7 @@ class Budget:
         wait = seconds if seconds is not None else min(limit.seconds for limit in limits)
         bucket, stretched = self._bucket(endpoint), [each.seconds for each in limits if each.stretched]
         # Nodes that were refused together must not come back together.
-        until = self._now() + wait + (self._chance(max(stretched) / 30) if stretched else 0.0)
+        until = self._now() + wait + (self._chance(max(stretched) * _SPREAD) if stretched else 0.0)
         with self._lock:
             self._pauses[bucket] = until
 

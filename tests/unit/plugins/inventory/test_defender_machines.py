@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import time
 import typing as t
 
 import pytest
@@ -26,6 +27,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.settings 
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._inventory import clean_name, unique_names
 from simulator import Device, Simulator
+from simulator.settings import ManagedIdentity, User
 
 NAME = "secops.defender.defender_machines"
 EXAMPLES = pathlib.Path(defender_machines.__file__).parents[2] / "docs" / "examples" / "inventory"
@@ -579,6 +581,121 @@ def test_cache_of_given_tokens_is_for_their_tenant(
         monkeypatch.setenv("DEFENDER_ACCESS_TOKEN", simulator.issue_token(app))
         files.load(**cached)
         assert (listed(simulator) > 0) is expected
+
+
+def row(machine_id: str) -> dict[str, t.Any]:
+    return {"id": machine_id, "computerDnsName": f"{machine_id[0]}.contoso.com"}
+
+
+class Surroundings:
+    """Who an inventory file without credentials would be read as: by the environment and the computer."""
+
+    def __init__(self, simulator: Simulator, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.simulator = simulator
+        self._folder = folder
+        self._patch = monkeypatch
+        for name in ("CLIENT_ID", "CLIENT_SECRET"):
+            monkeypatch.delenv(f"DEFENDER_{name}")
+
+    def set(self, **variables: str) -> None:
+        for name, value in variables.items():
+            self._patch.setenv(f"DEFENDER_{name.upper()}", value)
+
+    def az(self, user: str, tenant: str = "", app: str = "secops-reader") -> None:
+        """az login of somebody."""
+        self.set(auth_source="azure_cli")
+        # A token of whoever is signed in, who is told apart by the account alone.
+        token = {"accessToken": self.simulator.issue_token(app), "expires_on": time.time() + 3000}
+        account = {"tenantId": tenant or self.simulator.tenant, "user": {"name": user, "type": "user"}}
+        (self._folder / "bin").mkdir(exist_ok=True)
+        for name, reply in (("show", account), ("get-access-token", token)):
+            (self._folder / f"{name}.json").write_text(json.dumps(reply), encoding="utf-8")
+        program = self._folder / "bin" / "az"
+        program.write_text(f'#!/bin/sh\ncat "{self._folder}/$2.json"\n', encoding="utf-8")
+        program.chmod(0o700)
+        self._patch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    def managed(self, client_id: str | None) -> None:
+        self.set(auth_source="managed_identity", **({"client_id": client_id} if client_id else {}))
+        self._patch.setenv("IDENTITY_ENDPOINT", f"{self.simulator.identity_url}/msi/token")
+        self._patch.setenv("IDENTITY_HEADER", self.simulator.identity_header)
+
+    def token(self, **whose: t.Any) -> None:
+        self.set(access_token=self.simulator.issue_token(**whose))
+
+    def secret(self, app: str) -> None:
+        self.set(client_id=self.simulator.app(app).client_id, client_secret=self.simulator.app(app).secret)
+
+
+_MANAGED = [ManagedIdentity(name, system_assigned=False) for name in ("runner-one", "runner-two")]
+_USERS = [User("me@contoso.com"), User("you@contoso.com")]
+_IDENTITIES: dict[str, tuple[t.Callable[[Surroundings], None], t.Callable[[Surroundings], None]]] = {
+    "azure_cli: users": (lambda here: here.az("me@x"), lambda here: here.az("you@x")),
+    "azure_cli: tenants": (lambda here: here.az("me@x"), lambda here: here.az("me@x", tenant="another")),
+    "managed: client IDs": (
+        lambda here: here.managed(_MANAGED[0].client_id),
+        lambda here: here.managed(_MANAGED[1].client_id),
+    ),
+    "managed, and the CLI": (lambda here: here.managed(_MANAGED[0].client_id), lambda here: here.az("me@x")),
+    "tokens: apps": (lambda here: here.token(app="secops-collector"), lambda here: here.token(app="secops-reader")),
+    "tokens: users": (
+        lambda here: here.token(app="secops-desktop", user="me@contoso.com"),
+        lambda here: here.token(app="secops-desktop", user="you@contoso.com"),
+    ),
+    "apps": (lambda here: here.secret("secops-collector"), lambda here: here.secret("secops-reader")),
+    "an app by two names of the tenant": (
+        lambda here: here.secret("secops-reader"),
+        lambda here: here.set(tenant="contoso.onmicrosoft.com"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), _IDENTITIES.values(), ids=_IDENTITIES)
+def test_the_cache_belongs_to_who_signs_in(
+    first: t.Callable[[Surroundings], None],
+    second: t.Callable[[Surroundings], None],
+    simulate: t.Any,
+    sign_in: t.Any,
+    files: t.Any,
+    cached: dict[str, t.Any],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One and the same file; whoever may see the first device gets it, and the other one the second."""
+    simulator = simulate(users=_USERS, identities=_MANAGED)
+    sign_in(simulator)
+    here = Surroundings(simulator, tmp_path, monkeypatch)
+    path = files.write(**cached)
+    for become, machine_id in ((first, ONE), (second, TWO)):
+        become(here)
+        simulator.add_fault("machines", "wrong_shape", body={"value": [row(machine_id)]})
+        assert [host.vars["defender_machine_id"] for host in files.read(path).hosts.values()] == [machine_id]
+        listed(simulator)
+        # To the same one it is told again, unasked.
+        assert names(files.read(path)) == [f"{machine_id[0]}.contoso.com"] and listed(simulator) == 0
+    # And the first one, too, although another was here meanwhile.
+    monkeypatch.setenv("DEFENDER_TENANT", simulator.tenant)
+    first(here)
+    assert names(files.read(path)) == ["1.contoso.com"] and listed(simulator) == 0
+
+
+def test_nothing_is_cached_for_whom_nobody_knows(
+    simulate: t.Any,
+    sign_in: t.Any,
+    files: t.Any,
+    cached: dict[str, t.Any],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The identity that a computer has of its own may be another computer's, where they share the cache."""
+    simulator = simulate()
+    sign_in(simulator)
+    Surroundings(simulator, tmp_path, monkeypatch).managed(None)
+    path = files.write(**cached)
+    for machine_id in (ONE, TWO):
+        simulator.add_fault("machines", "wrong_shape", body={"value": [row(machine_id)]})
+        assert names(files.read(path)) == [f"{machine_id[0]}.contoso.com"]
+    assert not (tmp_path / "cache").exists() or list((tmp_path / "cache").iterdir()) == []
 
 
 def test_no_secret_in_the_cache(

@@ -130,7 +130,8 @@ error:
       type: str
       sample: 4fa1b6a2-6a64-4e2c-8a4b-4b53c2b0b3a1
 actions:
-  description: One result for each requested action, in the order in which they were named, then one for each requested machine.
+  description: One result for each requested action, in the order in which they were named, then one for each requested machine. A machine has
+    several where collections run under more than one of its records, which the service has merged.
   returned: always
   type: list
   elements: dict

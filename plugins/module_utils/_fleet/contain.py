@@ -92,20 +92,23 @@ def look(devices: t.Iterable[Device], known: t.Mapping[str, t.Sequence[Action]],
         if device.phase is not Phase.DONE:
             actions = known.get(device.machine.id, ())
             device.known_actions = frozenset(action.id for action in actions)
-            _decide(device, actions, now)
+            _decide(device, actions, [action for each in device.records for action in known.get(each, ())], now)
 
 
-def _decide(device: Device, actions: t.Sequence[Action], now: float) -> None:
+def _decide(device: Device, actions: t.Sequence[Action], former: t.Sequence[Action], now: float) -> None:
+    """former: the actions of records that were merged into the device's. They say nothing of the device as it is now, but may still bind it."""
     wanted = device.wish.kind
-    running = {action.type: action for action in reversed(actions) if action.status in (PENDING, IN_PROGRESS)}
-    followed = running.pop(wanted.type, None)
+    running = [action for action in (*actions, *former) if action.status in (PENDING, IN_PROGRESS)]
+    opposite = next((action for action in running if action.type != wanted.type), None)
+    followed = next((action for action in running if action.type == wanted.type and action in actions), None)
     isolation = Isolation.of(actions, now)
-    if running:
-        _end(device, failures.undone_later(device, next(iter(running.values()))))
+    bound = _STATES[wanted.type] == RELEASED and Isolation.of(former, now).state == ISOLATED
+    if opposite:
+        _end(device, failures.undone_later(device, opposite))
     elif followed:
         device.request, device.action = Request.ALREADY_RUNNING, followed
         _require_scope(device, followed)
-    elif (isolation.state or RELEASED) == _STATES[wanted.type]:
+    elif (isolation.state or RELEASED) == _STATES[wanted.type] and not bound:
         device.action = isolation.source
         _end(device)
         if isolation.source:

@@ -81,7 +81,10 @@ class Pace:
 
 @dataclass(eq=False)
 class Device:
-    """One device on its way. order: its place among the fleet's devices, from 0 on. folder: where its package goes, if any."""
+    """One device on its way. order: its place among the fleet's devices, from 0 on. folder: where its package goes, if any.
+
+    records: the IDs of records that led to its machine, because the service has merged them into it.
+    """
 
     order: int
     asked: str
@@ -89,6 +92,7 @@ class Device:
     wish: Wish
     folder: Folder | None = None
     action: Action | None = None
+    records: tuple[str, ...] = ()
     phase: Phase = Phase.START
     request: Request | None = None
     error: DefenderError | None = None

@@ -285,6 +285,12 @@ def newest_first(actions: t.Iterable[Action]) -> dict[str, list[Action]]:
     return by_machine
 
 
+def with_records(by_machine: t.Mapping[str, t.Sequence[Action]], device: Device) -> list[Action]:
+    """The actions of a device, newest first, with those that stand under the records that were merged into its own."""
+    found = [action for machine_id in (device.machine.id, *device.records) for action in by_machine.get(machine_id, ())]
+    return sorted(found, key=lambda each: each.created_at, reverse=True)
+
+
 # ---- packages that are there already ----
 
 
@@ -305,7 +311,7 @@ def look_for_packages(
         listed = guarded(api.actions_of, api.scrub)(COLLECT, since=listed_since, doing="look which packages there are")
         by_machine = newest_first(listed)
     for device in devices:
-        actions = [device.action] if device.action else by_machine.get(device.machine.id, [])
+        actions = [device.action] if device.action else with_records(by_machine, device)
         device.chosen = True
         _choose_package(device, actions, since, newest_only)
         if device.request and device.action:

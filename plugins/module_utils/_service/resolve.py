@@ -39,6 +39,7 @@ __all__ = [
     "Resolved",
     "by_chains",
     "find_actions",
+    "merged_into",
     "parse_action_ids",
     "parse_names",
     "resolve",
@@ -177,6 +178,22 @@ def search(api: Api, names: t.Sequence[Name]) -> tuple[list[dict[str, t.Any]], l
         if not fitting:
             missing.append(name.asked)
     return list(ordered.values()), missing
+
+
+def merged_into(api: Api, rows: t.Sequence[dict[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """The device IDs that records lead to because the service has merged them, each with the record that led there."""
+    ends: dict[str, dict[str, t.Any]] = {}
+    ahead = {str(row["mergedIntoMachineId"]).lower(): row for row in rows if row.get("mergedIntoMachineId")}
+    while ahead:
+        ends.update(ahead)
+        # A target may have been merged in its turn.
+        targets, _unseen = search(api, [Name(target, DEVICE_ID, target) for target in ahead])
+        ahead = {
+            further: ahead[str(row["id"]).lower()]
+            for row in targets
+            if (further := str(row.get("mergedIntoMachineId") or "").lower()) and further not in ends
+        }
+    return ends
 
 
 def _terms(name: Name) -> list[Term]:

@@ -165,21 +165,21 @@ def _resolved(api: Api, options: Options) -> list[Resolved]:
 
 
 def _running_on(api: Api, resolved: list[Resolved]) -> list[Resolved]:
-    """The running collection of each device, by one list call for all of them.
+    """What of collections runs on each device, by one list call for all of them.
 
-    A record that was merged into another one may still be the one that the action is on.
+    A record that was merged into another one may still be the one that an action is on, besides one of the other: both are meant.
     """
-    running: dict[str, Action] = {}
+    running: dict[str, list[Action]] = {}
     if any(each.machine for each in resolved):
         # Whatever is not final runs, also under a status word that is not known yet.
         others = " and ".join(f"status ne {literal(word)}" for word in sorted(FINAL))
         for action in api.actions(f"type eq {literal(COLLECT)} and {others}"):
-            running[action.machine_id] = action
+            running.setdefault(action.machine_id, []).append(action)
     found = []
     for each in resolved:
         ids = [each.machine.id, *each.records] if each.machine else []
-        action_of = next((running[machine_id] for machine_id in ids if machine_id in running), None)
-        found.append(Resolved(each.asked, each.machine, each.error, action_of))
+        actions = [action for machine_id in ids for action in running.get(machine_id, ())]
+        found += [Resolved(each.asked, each.machine, each.error, action) for action in actions] or [each]
     return found
 
 

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
-from ansible_collections.secops.defender.plugins.module_utils._service.resolve import DEVICE_ID, Name, search
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, merged_into, search
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
@@ -127,18 +127,8 @@ class Exclusions:
         if not self.names:
             return {}, []
         rows, missing = search(api, self.names)
-        named: dict[str, str] = {}
-        while rows:
-            targets = []
-            for row in rows:
-                label = str(row.get("computerDnsName") or row["id"])
-                named[str(row["id"]).lower()] = label
-                target = str(row.get("mergedIntoMachineId") or "").lower()
-                if target and target not in named:
-                    named[target] = label
-                    targets.append(target)
-            # A target may have been merged in its turn.
-            rows = search(api, [Name(each, DEVICE_ID, each) for each in targets])[0] if targets else []
+        records = [(str(row["id"]).lower(), row) for row in rows] + list(merged_into(api, rows).items())
+        named = {machine_id: str(row.get("computerDnsName") or row["id"]) for machine_id, row in records}
         return named, [name for name in self.names if name.asked in missing]
 
     def _why(self, machine: Machine, named: t.Mapping[str, str]) -> str | None:

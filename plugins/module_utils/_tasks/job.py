@@ -124,6 +124,9 @@ class Work:
                     self.folders.get(each.wish.dest or ""),
                     action=each.resolved.action,
                 )
+            if each.resolved.machine:
+                device = self._devices[key]
+                device.records = tuple(dict.fromkeys((*device.records, *each.resolved.records)))
         return list(self._devices.values())
 
     def rows(self, dest: str | None = None) -> list[Result]:

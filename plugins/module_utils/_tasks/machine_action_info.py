@@ -16,6 +16,7 @@ from ansible_collections.secops.defender.plugins.module_utils._service.resolve i
     Name,
     by_chains,
     find_actions,
+    merged_into,
     parse_action_ids,
     search,
 )
@@ -161,8 +162,9 @@ def _of_machines(api: Api, names: t.Sequence[Name], wanted: _Wanted) -> tuple[di
     # The actions of a device outlive its entry in the list of devices.
     gone = {name.value: name.asked for name in names if name.kind == DEVICE_ID and name.asked in unknown}
     actions: dict[str, Action] = {}
+    ids = dict.fromkeys([*(str(row["id"]).lower() for row in rows), *merged_into(api, rows), *gone])
     by_chains(
-        [f"machineId eq {literal(machine_id)}" for machine_id in [*(str(row["id"]).lower() for row in rows), *gone]],
+        [f"machineId eq {literal(machine_id)}" for machine_id in ids],
         lambda chain: actions.update((action.id.lower(), action) for action in api.actions(wanted.query(chain))),
     )
     acted = {gone[action.machine_id] for action in actions.values() if action.machine_id in gone}

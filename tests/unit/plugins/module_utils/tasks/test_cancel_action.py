@@ -325,6 +325,26 @@ def test_the_running_action_of_a_record_that_was_merged(desk: Desk, monkeypatch:
     assert desk.comment("busy1.contoso.com") == "Not needed"
 
 
+@pytest.mark.parametrize("name", ["pc01.contoso.com", "oldname.contoso.com"], ids=["same name", "renamed"])
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_the_pending_action_of_a_former_record(tenant: t.Callable[..., Tenant], by: str, name: str) -> None:
+    """By the service's own word that the record was merged, and not by what is made up for it."""
+    new = Device("pc01.contoso.com")
+    old = Device(name, id="0" * 39 + "1", merged_into=new.id, history=(PastAction(status="Pending", age=600.0),))
+    desk = Desk(tenant(new, old))
+    result = desk(machines=[getattr(old, by)])
+    row = result["actions"][0]
+    assert (row["failed"], row["changed"], row["action"]["id"]) == (False, True, desk.simulator.actions[0]["id"])
+    assert row["machine_id"] == new.id and result["msg"] == "1 action: 1 asked to be cancelled."
+    assert desk.tenant.posts() == ["cancel"]
+    # One that runs on the device's own record is no reason to let the other go on.
+    new = Device("pc01.contoso.com", history=(PastAction(status="Pending", age=60.0),))
+    desk = Desk(tenant(new, old))
+    result = desk(machines=[getattr(old, by)])
+    assert result["msg"] == "2 actions: 2 asked to be cancelled." and desk.tenant.posts() == ["cancel", "cancel"]
+    assert [row["asked"] for row in result["actions"]] == [getattr(old, by)] * 2
+
+
 @pytest.mark.parametrize("outcome", ["taken", "ended before"])
 def test_a_sentence_says_no_more_than_became_of_it(tenant: t.Callable[..., Tenant], outcome: str) -> None:
     desk = Desk(_staffed(tenant, cancel_seconds=5.0 if outcome == "taken" else 4000.0))

@@ -92,6 +92,27 @@ def test_by_machine_the_newest_package(archive: Archive) -> None:
     assert verify(archive.dest).findings == []
 
 
+@pytest.mark.parametrize("name", ["pc01.contoso.com", "oldname.contoso.com"], ids=["same name", "renamed"])
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_the_newest_action_may_be_a_former_records(
+    simulate: t.Any, clock: VirtualClock, tmp_path: Path, by: str, name: str
+) -> None:
+    """Under the device's own record stands an older package, and under the one that was merged into it what was asked for since."""
+    new = Device("pc01.contoso.com", history=(PastAction(age=9000.0),))
+    old = Device(name, id="0" * 39 + "1", merged_into=new.id, history=(PastAction(status="Pending", age=600.0),))
+    archive = Archive(Tenant(simulate(new, old), clock), tmp_path / "evidence")
+    result = archive(machines=[getattr(old, by)])
+    assert codes(result) == ["NoPackage"] and " is Pending, and the package of " in result["msg"]
+    # Its package is the device's, too.
+    old = Device(name, id="0" * 39 + "1", merged_into=new.id, history=(PastAction(age=600.0),))
+    archive = Archive(Tenant(simulate(new, old), clock), tmp_path / "evidence")
+    result = archive(machines=[getattr(old, by)])
+    (fetched,) = result["packages"]
+    assert (fetched["failed"], fetched["machine_id"], fetched["age"]) == (False, new.id, 510), result["msg"]
+    assert Path(fetched["package"]["path"]).parent == archive.dest / "pc01.contoso.com"
+    assert verify(archive.dest).findings == []
+
+
 def test_an_older_package_than_asked_for(archive: Archive) -> None:
     older, newest = archive.ids("mixed.contoso.com")
     result = archive(machines=["mixed", "young"])

@@ -329,6 +329,44 @@ def test_check_mode_sends_nothing(post: Start) -> None:
     assert lines[1].endswith("nothing to do")
 
 
+# ---- records that were merged ----
+
+NEW = Device("pc01.contoso.com")
+
+
+def former(*history: PastAction, name: str = "oldname.contoso.com") -> Device:
+    return Device(name, merged_into=NEW.id, history=history)
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_what_a_former_record_was_is_released(post: Start, by: str) -> None:
+    """It may still bind the device, so "not isolated" would be more than is known."""
+    old = former(ISOLATED)
+    desk = post(NEW, old, refuse_repeated_isolation=False)
+    row = one(desk.release(getattr(old, by)))
+    assert (row["request"], row["isolation"], row["machine_id"]) == ("started", "released", NEW.id)
+    assert desk.sent() == ["unisolate"]
+    # If the service knows of no isolation, it says so, and that is told.
+    refused = one(post(NEW, old).release(getattr(old, by)))
+    assert refused["failed"] and refused["isolation"] is None
+
+
+def test_a_former_record_makes_no_device_isolated(post: Start) -> None:
+    old = former(ISOLATED)
+    row = one(post(NEW, old)("oldname"))
+    assert (row["request"], row["status"], row["machine_id"]) == ("started", "Succeeded", NEW.id)
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_what_still_runs_under_a_former_record_would_undo_it(post: Start, by: str) -> None:
+    old = former(PastAction("Unisolate", "Pending", age=600.0))
+    desk = post(NEW, old)
+    row = one(desk(getattr(old, by)))
+    assert row["error"]["code"] == "OppositeRunning" and desk.sent() == []
+    # The same way round it is of no avail to the device as it is now.
+    assert one(post(NEW, former(PastAction("Isolate", "Pending", age=600.0)))("oldname"))["request"] == "started"
+
+
 # ---- who is excluded ----
 
 DC = Device("dc01.contoso.com", tags=("Tier0",), rbac_group="Domain controllers")

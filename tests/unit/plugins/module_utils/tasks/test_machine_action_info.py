@@ -129,6 +129,17 @@ def test_a_type_that_may_be_new_is_sent_with_a_warning(actions: Ask) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["pc01.contoso.com", "oldname.contoso.com"], ids=["same name", "renamed"])
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_the_actions_of_a_device_under_all_its_records(tenant: t.Callable[..., Tenant], by: str, name: str) -> None:
+    new = Device("pc01.contoso.com", history=(PastAction(age=50.0),))
+    second = Device("between.contoso.com", merged_into=new.id, history=(PastAction(age=60.0),))
+    old = Device(name, id="0" * 39 + "1", merged_into=second.id, history=(PastAction(status="Pending", age=600.0),))
+    result = tenant(new, second, old)(TASK, machines=[getattr(old, by)])
+    assert [row["machine_id"] for row in result["machine_actions"]] == [new.id, second.id, old.id]
+    assert result["not_found"] == [] and result["machine_actions"][-1]["status"] == "Pending"
+
+
 @pytest.mark.parametrize("since", [720, "720", 20261101, "20261101", 1795694400, "90", 1.5])
 def test_a_bare_number_is_no_since(actions: Ask, since: t.Any) -> None:
     """YAML makes one of 12:00; of a date without hyphens and of seconds since 1970 it would be an age of years."""

@@ -16,7 +16,8 @@ from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
-from ansible_collections.secops.defender.plugins.module_utils._words.options import Spec, as_list
+from ansible_collections.secops.defender.plugins.module_utils._words.models import is_action_id
+from ansible_collections.secops.defender.plugins.module_utils._words.options import as_list, as_paths
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 
@@ -36,7 +37,7 @@ class DefenderAction(ActionBase):
         # An ad hoc command's is the current folder, by a relative name that means another one elsewhere.
         base = os.path.abspath(self._loader.get_basedir())
         if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
-            self._task.args = with_whole_paths(self._task.args, self.TASK.spec, base)
+            self._task.args = with_whole_paths(self._task.args, self.TASK, base)
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         secrets = Secrets()
@@ -92,34 +93,35 @@ def surroundings(environ: t.Mapping[str, str]) -> t.Iterator[None]:
         os.environ.update(before)
 
 
-def with_whole_paths(args: t.Mapping[str, t.Any], spec: Spec, base: str) -> dict[str, t.Any]:
+def with_whole_paths(args: t.Mapping[str, t.Any], task: Task, base: str) -> dict[str, t.Any]:
     """Arguments whose relative paths are below the playbook's folder, as M(ansible.builtin.fetch) has it.
 
     So are those in the mappings of a list: a request of C(machines) may have a C(dest) of its own.
     """
-    names = {alias: name for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
+    names = {alias: name for name, option in task.spec.items() for alias in (name, *option.get("aliases", ()))}
 
     def whole(name: str, value: t.Any) -> t.Any:
-        kind = spec[names[name]].get("type") if name in names else None
-        if kind == "path":
+        option = task.spec[names[name]] if name in names else {}
+        may_be_path = names.get(name) in task.paths_or_ids and not is_action_id(str(value))
+        if option.get("type") == "path" or may_be_path:
             return _whole_path(value, base)
-        if kind != "list" or not value:
+        if option.get("type") != "list" or not value:
             return value
+        of_paths = option.get("elements") == "path"
         try:
-            elements = as_list(name, value)
+            elements = as_paths(name, value) if of_paths else as_list(name, value)
         except OptionsError:
             # The module says what is wrong with it.
             return value
-        return [
-            {key: _whole_path(each, base) if key == "dest" else each for key, each in element.items()}
-            if isinstance(element, dict)
-            else _whole_path(element, base)
-            if spec[names[name]].get("elements") == "path"
-            else element
-            for element in elements
-        ]
+        return [_whole_element(element, base, of_paths) for element in elements]
 
     return {name: whole(name, value) for name, value in args.items()}
+
+
+def _whole_element(element: t.Any, base: str, is_path: bool) -> t.Any:
+    if isinstance(element, dict):
+        return {key: _whole_path(each, base) if key == "dest" else each for key, each in element.items()}
+    return _whole_path(element, base) if is_path else element
 
 
 def _whole_path(value: t.Any, base: str) -> t.Any:

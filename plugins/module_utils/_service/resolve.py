@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -28,7 +27,7 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
     ServiceError,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine
+from ansible_collections.secops.defender.plugins.module_utils._words.models import Action, Machine, is_action_id
 
 __all__ = [
     "DEVICE_ID",
@@ -46,7 +45,6 @@ __all__ = [
     "search",
 ]
 
-_GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 # For how many names that are not found near ones are looked for, and by a filter of how many characters.
 _SUGGESTIONS = 20
 _LONGEST_HINT = 5_000
@@ -118,7 +116,7 @@ def _as_asked(resolved: Resolved, name: Name) -> Resolved:
 
 def parse_action_ids(action_ids: t.Sequence[str]) -> list[str]:
     """Raises OptionsError that lists every one that is no GUID."""
-    wrong = [action_id for action_id in action_ids if not _GUID.match(action_id.strip().lower())]
+    wrong = [action_id for action_id in action_ids if not is_action_id(action_id)]
     if wrong:
         raise OptionsError(
             f"Malformed in action_ids: {', '.join(map(repr, wrong))}.",

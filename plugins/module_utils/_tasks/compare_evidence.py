@@ -31,12 +31,11 @@ from ansible_collections.secops.defender.plugins.module_utils._words.errors impo
     OptionsError,
     printable,
 )
-from ansible_collections.secops.defender.plugins.module_utils._words.models import parse_time
+from ansible_collections.secops.defender.plugins.module_utils._words.models import is_action_id, parse_time
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec, near
 
 _NAME = "defender_compare_evidence"
 _RARE, _DIFF = "rare", "diff"
-_GUID = re.compile(r"^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", re.IGNORECASE)
 # Packages that a refusal lists.
 _LISTED = 10
 
@@ -138,7 +137,7 @@ def _own_masks(given: t.Sequence[t.Any] | None) -> tuple[str, ...]:
 
 
 def _package(value: str | None, base: str | None) -> str | None:
-    if value is None or _GUID.match(value.strip()):
+    if value is None or is_action_id(value):
         return value and value.strip().lower()
     text = os.path.expanduser(os.path.expandvars(value))
     return os.path.abspath(os.path.join(base, text) if base else text)
@@ -468,4 +467,11 @@ def _failed(error: DefenderError) -> Result:
     return {**_empty(), "failed": True, "msg": str(error), "error": error.as_result()}
 
 
-TASK = Task(_NAME, spec(), Options.of, work, refused=lambda args, error: _failed(error))
+TASK = Task(
+    _NAME,
+    spec(),
+    Options.of,
+    work,
+    refused=lambda args, error: _failed(error),
+    paths_or_ids=frozenset({"before", "after"}),
+)

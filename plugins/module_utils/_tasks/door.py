@@ -68,7 +68,8 @@ class Task:
     """A module, described once for both of its doors and for the tests of its documentation.
 
     options: types what was given, and refuses what cannot be meant (OptionsError). refused: what else the result has where
-    the options are refused, from the task's raw arguments, so that every path has the same keys.
+    the options are refused, from the task's raw arguments, so that every path has the same keys. paths_or_ids: options of the type
+    str that name a file, unless they are the ID of an action.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Task:
     work: Work[t.Any]
     refused: t.Callable[[t.Mapping[str, t.Any], DefenderError], Result] = lambda args, error: {}
     rules: Rules = field(default_factory=dict)
+    paths_or_ids: frozenset[str] = frozenset()
 
     @property
     def called(self) -> str:

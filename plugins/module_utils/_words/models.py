@@ -36,6 +36,13 @@ FINAL = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED})
 
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?$")
 
+_ACTION_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def is_action_id(text: str) -> bool:
+    """Whether a text can be the ID of a machine action, which is a GUID."""
+    return _ACTION_ID.fullmatch(text.strip()) is not None
+
 
 def parse_time(text: object) -> float:
     """Seconds since 1970 of an API time, which has up to seven fractional digits; 0.0 for what is no time."""

@@ -289,7 +289,7 @@ def _converted(name: str, value: t.Any, option: Option, base: str | None) -> t.A
     if kind == "raw":
         return value
     if kind == "list":
-        return _as_paths(name, value) if option.get("elements") == "path" else as_list(name, value)
+        return as_paths(name, value) if option.get("elements") == "path" else as_list(name, value)
     told = "what it was given" if option.get("no_log") else shown(value)
     if kind == "dict":
         return _as_mapping(name, value, told)
@@ -354,8 +354,8 @@ def as_list(name: str, value: t.Any) -> list[t.Any]:
     return list(_elements(name, value))
 
 
-def _as_paths(name: str, value: t.Any) -> list[t.Any]:
-    """The same for paths: an element of a list is one path, whatever stands in it, for folders are called "Incident 4711, second look"."""
+def as_paths(name: str, value: t.Any) -> list[t.Any]:
+    """L(as_list) of paths: an element of a list is one path, whatever stands in it, for folders are called "Incident 4711, second look"."""
     if not isinstance(value, (list, tuple, set, frozenset)):
         return as_list(name, value)
     return [path for each in value for path in ([each.strip()] if _is_path(each) else as_list(name, each))]

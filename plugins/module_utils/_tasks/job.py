@@ -243,14 +243,28 @@ def _sentence(job: Job, rows: list[Result], summary: Result, check_mode: bool, n
         words.append(f"{summary['downloaded']} {noun}verified")
     if summary["failed"]:
         words.append(f"{summary['failed']} failed")
-    sentence = (
-        f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{_ages(job, rows)}{newer}"
-    )
+    told = _ages(job, rows) + newer + ("" if check_mode else _not_downloaded(rows))
+    sentence = f"{count(summary['requested'], job.noun)}: {', '.join(words) or 'nothing to do'}.{told}"
     if check_mode and summary["plan"]["seconds"]:
         starts = count(summary["plan"]["starts"], "start")
         least = duration(summary["plan"]["seconds"])
         sentence += f" It would take {starts} and {count(links, 'link')}, {least} at the least."
     return sentence + failures_told([row for row in rows if row["failed"]], "machine")
+
+
+def _not_downloaded(rows: list[Result]) -> str:
+    """That packages are still at the service alone: who forgot dest takes "1 started" with a green task for evidence."""
+    ready = {
+        row["machine_id"] for row in rows if row["status"] == SUCCEEDED and not row["failed"] and not row["package"]
+    }
+    if not ready:
+        return ""
+    which = (
+        "Its package was"
+        if len(rows) == 1
+        else f"{count(len(ready), 'package')} {'was' if len(ready) == 1 else 'were'}"
+    )
+    return f" {which} not downloaded, for dest is not given: secops.defender.defender_fetch_package does it later."
 
 
 def _ages(job: Job, rows: list[Result]) -> str:

@@ -197,6 +197,21 @@ def test_a_collection_that_is_not_waited_for(collect: Collect, world: World) -> 
     assert result["summary"]["api_calls"] == 3
 
 
+LATER = " not downloaded, for dest is not given: secops.defender.defender_fetch_package does it later."
+
+
+def test_who_forgets_dest_is_told_that_nothing_was_downloaded(collect: Collect, tmp_path: Path) -> None:
+    assert collect(wait=True)["msg"] == f"1 device: 1 started. Its package was{LATER}"
+    again = collect(machines=["pc01", "pc02"], reuse_within="1h")
+    assert again["msg"].startswith("2 devices: 1 started, 1 reused. What is reused is ")
+    assert again["msg"].endswith(f" old. 1 package was{LATER}")
+    requests: list[Any] = ["pc01", "pc02", {"machine": "pc03", "dest": str(tmp_path / "e")}]
+    mixed = collect(machines=requests, asked=["pc01", "pc02", "pc03"], reuse_within="1h", wait=True)
+    assert f" 2 packages were{LATER}" in mixed["msg"] and "1 package verified" in mixed["msg"]
+    assert LATER not in collect(machines=["pc01"], reuse_within="1h", check_mode=True)["msg"]
+    assert LATER not in collect(machines=["pc01"], reuse_within="1h", dest=str(tmp_path / "e"))["msg"]
+
+
 def test_packages_that_are_stored(collect: Collect, tmp_path: Path) -> None:
     result = collect(machines=["pc01", "pc02"], dest=str(tmp_path / "evidence"))
     assert result["msg"] == "2 devices: 2 started, 2 packages verified."

@@ -48,8 +48,17 @@ class DefenderAction(ActionBase):
         context = Context(bool(self._task.check_mode), reporter, secrets, os.uname().nodename, task=tries)
         with surroundings(environ):
             result.update(open_door(self.TASK, self._task.args, environ, base, context))
+        result["msg"] += self._elsewhere(context.node, task_vars or {})
         reporter.end(result["msg"])
         return result
+
+    def _elsewhere(self, node: str, variables: t.Mapping[str, t.Any]) -> str:
+        """That a folder was looked at here, where who wrote C(hosts: fileserver) may mean the host's, which may be there as well."""
+        host = variables.get("inventory_hostname")
+        local = self._task.delegate_to or self._connection.transport == "local" or host in (None, *C.LOCALHOST)
+        if local or "path" not in self.TASK.spec:
+            return ""
+        return f" This was done on {node}, not on {host}: with delegate_to: {host} it is done there."
 
 
 def task_environment(action: ActionBase, secrets: Secrets) -> dict[str, str]:

@@ -9,7 +9,9 @@ import importlib
 import json
 import os
 import pkgutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +22,7 @@ from ansible_collections.secops.defender.plugins import action as _actions
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, read
 from ansible_collections.secops.defender.plugins.plugin_utils import _action
 from ansible_collections.secops.defender.plugins.plugin_utils._action import DefenderAction
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence_world import Evidence
 
 BASE = "/playbooks"
 # What a path is called; one that is of another type would be missed by what is below, but not by its name.
@@ -160,6 +163,42 @@ def test_none_is_missing() -> None:
         if name.endswith(_CALLED_LIKE_ONE) and option.get("type") not in ("bool", "int")
     }
     assert named <= known and len({name for name, _option in known}) == len(doors())
+
+
+READERS = [door for door in doors() if "path" in door.TASK.spec]
+
+
+@pytest.mark.parametrize("door", READERS, ids=lambda door: door.TASK.name)
+@pytest.mark.parametrize("there", [True, False], ids=["folder", "no folder"])
+def test_whose_folder_it_is(door: type[DefenderAction], there: bool, tmp_path: Path) -> None:
+    """The folder of the play's host may have the same name, and nobody looks at it."""
+    world = Evidence(tmp_path / "evidence")
+    for name in ("pc1", "pc2"):
+        world.add(name, {"a.txt": b"203.0.113.7"})
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    more = {"indicators": ["203.0.113.7"], "signing_key": str(key), "dest": str(tmp_path / "out")}
+    args = {
+        "path": str(world.path if there else tmp_path / "none"),
+        **{n: v for n, v in more.items() if n in door.TASK.spec},
+    }
+    node, note = os.uname().nodename, "not on fileserver: with delegate_to: fileserver it is done there."
+
+    def run(host: str, transport: str = "ssh", **how: Any) -> Any:
+        plugin = _plugin(door, args, **how)
+        plugin._connection.transport = transport
+        result = plugin.run(None, {"inventory_hostname": host})
+        assert result["node"] == node and (there or result["failed"]), result["msg"]
+        return result["msg"]
+
+    assert run("fileserver").endswith(f" This was done on {node}, {note}")
+    assert note not in run("fileserver", "local") + run("localhost") + run("fileserver", delegate_to="localhost")
+
+
+def test_who_reads_a_folder() -> None:
+    assert {door.TASK.name.removeprefix("defender_") for door in READERS} == {
+        "compare_evidence", "extract_evidence", "package_info", "seal_evidence", "search_evidence", "verify_evidence",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("how", [{}, {"delegate_to": "fileserver"}, {"async_val": 60}])

@@ -40,7 +40,7 @@ options:
   include:
     description:
       - Jinja conditions over a device's variables, written without braces as in C(when). A device is taken if any of them holds;
-        without this option all are.
+        without this option all are. A blank text, null and an empty list are refused.
       - A condition that cannot be evaluated is an error whatever O(strict) says. Properties that the service leaves out are
         null, so a misspelled name is the likeliest cause.
     type: list
@@ -49,6 +49,7 @@ options:
   exclude:
     description:
       - Jinja conditions likewise. A device for which any of them holds is left out, whatever O(include) says.
+        A blank text and null are refused, an empty list leaves none out.
     type: list
     elements: str
     default: []
@@ -217,7 +218,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache)
         self._secrets = Secrets()
         try:
-            self._refuse_unknown(path, self._read_config_data(path))
+            config = self._read_config_data(path)
+            self._refuse_unknown(path, config)
+            _refuse_blank(config)
             self._add_hosts(machine_rows(self._machines(path, cache)))
         except DefenderError as failure:
             # Without the cause: its frames saw the credentials.
@@ -451,6 +454,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         host = self.inventory.hosts.get(name)
         theirs = host.vars.get(f"{self.get_option('hostvars_prefix')}machine_id") if host else None
         return theirs is not None and theirs != machine_id
+
+
+def _refuse_blank(config: t.Mapping[str, t.Any]) -> None:
+    """Conditions that are all commented out would take, or leave out, other devices than whoever wrote the option thinks."""
+    for option in ("include", "exclude"):
+        value = config.get(option, "not given")
+        what = "null" if value is None else "blank" if isinstance(value, str) and not value.strip() else ""
+        if option == "include" and value == []:
+            what = "an empty list"
+        if what:
+            raise AnsibleParserError(
+                f"{option} is {what}, which could mean no device as well as every device. Give a condition, or leave {option} out."
+            )
 
 
 def _names_in(condition: str) -> frozenset[str] | None:

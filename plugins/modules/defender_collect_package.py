@@ -124,7 +124,8 @@ options:
     default: 1d
   max_machines:
     description:
-      - Refuse to work on more machines than this, before anything is started. V(0) means no limit.
+      - Refuse to work on more machines than this, before anything is started. V(0) means no limit, and so does
+        a blank one, with a warning.
       - It counts names, before any is looked up. Two names of one device are two.
     type: int
     default: 0

@@ -47,6 +47,11 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
+        if "required_permissions" in given.blank:
+            raise OptionsError(
+                "required_permissions is blank, so nothing would be required.",
+                advice="Name the permissions, or leave it out.",
+            )
         required = words("required_permissions", given["required_permissions"] or ())
         return cls(Settings.of(given), given["return_token"], tuple(required), given["device_code"])
 

@@ -54,7 +54,9 @@ def spec() -> Spec:
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """What is collected how. max_machines: 0 for no limit. blank_dest: the task names dest, but says none."""
+    """What is collected how. max_machines: 0 for no limit. blank_dest, blank_limit: the task names
+    dest or max_machines, but says none.
+    """
 
     settings: Settings
     asked: tuple[Asked, ...]
@@ -65,6 +67,7 @@ class CollectOptions:
     report: bool
     sealing: Sealing
     blank_dest: bool = False
+    blank_limit: bool = False
 
     @classmethod
     def of(cls, given: Given) -> CollectOptions:
@@ -98,6 +101,7 @@ class CollectOptions:
             given["report"],
             Sealing.of(given),
             "dest" in given.blank,
+            "max_machines" in given.blank,
         )
         options.check()
         return options
@@ -157,6 +161,8 @@ def work(options: CollectOptions, context: Context) -> Result:
     """Raises no DefenderError: it is in the result."""
     if options.blank_dest and not all(each.wish.dest for each in options.asked):
         context.reporter.warn("dest is blank, so no package is downloaded. Leave dest out if that is meant.")
+    if options.blank_limit:
+        context.reporter.warn("max_machines is blank, so there is no limit. Leave max_machines out if that is meant.")
     return carry_out(job(options), context)
 
 

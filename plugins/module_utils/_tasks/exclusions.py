@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.secops.defender.plugins.module_utils._service.api import Api
-from ansible_collections.secops.defender.plugins.module_utils._service.resolve import Name, merged_into, search
+from ansible_collections.secops.defender.plugins.module_utils._service.resolve import IP, Name, merged_into, search
 from ansible_collections.secops.defender.plugins.module_utils._tasks.machines import names, names_option
 from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome import listed
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import (
@@ -127,6 +127,11 @@ class Exclusions:
         if not self.names:
             return {}, []
         rows, missing = search(api, self.names)
+        # The address that is on record may be that of another device by now.
+        for name in self.names:
+            if name.kind == IP and (seen := api.machines_by_ip(name.value, api.session.clock.wall())):
+                rows += seen
+                missing = [asked for asked in missing if asked != name.asked]
         records = [(str(row["id"]).lower(), row) for row in rows] + list(merged_into(api, rows).items())
         named = {machine_id: str(row.get("computerDnsName") or row["id"]) for machine_id, row in records}
         return named, [name for name in self.names if name.asked in missing]

@@ -35,7 +35,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
     listed,
 )
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carried_out
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.kinds import ISOLATIONS, RELEASE
 from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, Action, duration
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
@@ -78,6 +78,11 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
+        if "state" in given.blank:
+            raise OptionsError(
+                "state is blank, and whoever wrote it may have meant either.",
+                advice=f"Give {ISOLATED} or {RELEASED}, or leave it out for {ISOLATED}. Nothing was started.",
+            )
         isolates = given["state"] == ISOLATED
         wish = Wish(
             comment=given["comment"],

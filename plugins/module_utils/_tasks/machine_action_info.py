@@ -40,6 +40,8 @@ from ansible_collections.secops.defender.plugins.module_utils._words.options imp
 
 EMPTY: Result = {"machine_actions": [], "not_found": []}
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
+# How far the clocks of those who write times may be ahead. Seconds.
+_AHEAD = 86400.0
 _BARE_NUMBER = re.compile(r"^\s*\d+(\.\d+)?\s*$")
 _STATUSES = {word.lower(): word for word in (PENDING, IN_PROGRESS, *sorted(FINAL))}
 _TYPES = {word.lower(): word for word in TYPES}
@@ -172,12 +174,17 @@ def _of_machines(api: Api, names: t.Sequence[Name], wanted: _Wanted) -> tuple[di
 
 
 class _Wanted:
-    """What every wanted action must be: C(type), C(status) and C(since)."""
+    """What every wanted action must be: C(type), C(status) and C(since). Raises OptionsError."""
 
     def __init__(self, options: Options, clock: Clock) -> None:
         self._type = options.type or ""
         self._status = options.status or ()
         self._since = moment(options.since, clock) if options.since else None
+        if self._since is not None and self._since > clock.wall() + _AHEAD:
+            raise OptionsError(
+                f"since is {options.since}, which is still to come.",
+                advice="No action is that young. Give a time that has been.",
+            )
 
     def query(self, chain: str = "") -> str:
         """As a filter, for those that a chain of C(or) selects."""

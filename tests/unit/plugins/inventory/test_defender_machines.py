@@ -520,6 +520,18 @@ def test_prefix(tenant: Simulator, files: t.Any) -> None:
     assert "defender_machine_id" not in inventory.hosts[TWO].vars
 
 
+@pytest.mark.parametrize(("value", "what"), [(None, "null"), ("", "blank"), (" \n", "blank"), ([], "an empty list")])
+@pytest.mark.parametrize("option", ["include", "exclude"])
+def test_no_condition_at_all(option: str, value: t.Any, what: str, tenant: Simulator, files: t.Any) -> None:
+    """Of conditions that are all commented out null is left."""
+    if (option, value) == ("exclude", []):
+        assert len(names(files.load(exclude=[]))) == 2
+        return
+    with pytest.raises(AnsibleError, match=f"{option} is {what}, which could mean no device as well as every device"):
+        files.load(**{option: value})
+    assert tenant.requests == []
+
+
 # Cache
 
 

@@ -208,3 +208,11 @@ def test_device_code_needs(desktop: Tenant, missing: str) -> None:
 def test_device_code_with_an_app_that_is_not_public(desktop: Tenant) -> None:
     result = by_code(desktop, app="secops-collector")
     assert result["error"]["code"] == "AADSTS7000218" and "public client" in result["msg"]
+
+
+@pytest.mark.parametrize("blank", ["", None])
+def test_permissions_that_are_required_are_named(office: Tenant, blank: str | None) -> None:
+    result = token(office, required_permissions=blank)
+    assert result["failed"] and result["msg"].startswith(
+        "required_permissions is blank, so nothing would be required. "
+    )

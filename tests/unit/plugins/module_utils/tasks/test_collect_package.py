@@ -197,6 +197,12 @@ def test_a_collection_that_is_not_waited_for(collect: Collect, world: World) -> 
     assert result["summary"]["api_calls"] == 3
 
 
+@pytest.mark.parametrize("blank", ["", None])
+def test_a_blank_limit_is_none_and_said(collect: Collect, said: Said, blank: Any) -> None:
+    assert not collect(max_machines=blank)["failed"]
+    assert "max_machines is blank, so there is no limit. Leave max_machines out if that is meant." in said.lines
+
+
 LATER = " not downloaded, for dest is not given: secops.defender.defender_fetch_package does it later."
 
 

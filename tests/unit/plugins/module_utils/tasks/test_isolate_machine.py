@@ -471,6 +471,37 @@ def test_who_has_an_excluded_tag_is_not_known(post: Start) -> None:
     assert "Whether any device has what exclude_tags" in desk.tenant.teller.told("warn")[0]
 
 
+def test_an_address_excludes_who_has_it_now(post: Start) -> None:
+    """The record that still has it may be of a device that is gone."""
+    gone = Device("gone", ip="10.0.0.9", health_status="Inactive", last_seen=90 * DAY)
+    now = Device("dc01.contoso.com", ip="10.0.0.1")
+    desk = post(gone, now)
+    seen = {"id": now.id, "computerDnsName": now.name}
+    desk.simulator.add_fault("find_by_ip", "wrong_shape", body={"value": [seen]})
+    assert one(desk("dc01", exclude=["10.0.0.9"]))["error"]["code"] == "Excluded"
+    assert desk.tenant.teller.told("warn") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"require_evidence": ""},
+            "require_evidence is blank, so no evidence would be required. Give the evidence folder, ",
+        ),
+        (
+            {"require_evidence": None},
+            "require_evidence is blank, so no evidence would be required. Give the evidence folder, ",
+        ),
+        ({"state": " "}, "state is blank, and whoever wrote it may have meant either. Give isolated or released, "),
+    ],
+)
+def test_what_protects_is_not_unset_by_a_blank(post: Start, given: dict[str, t.Any], said: str) -> None:
+    desk = post(Device("pc01"))
+    result = desk("pc01", **given)
+    assert result["failed"] and result["msg"].startswith(said) and desk.simulator.requests == []
+
+
 def test_a_record_that_was_merged_twice_is_excluded(post: Start) -> None:
     second = Device("second", merged_into=DC.id)
     first = Device("first", merged_into=second.id)

@@ -172,12 +172,8 @@ class Doctor:
         self._look_at_signing()
         if self._wanted["credential_kind"] == "existing":
             self._look_at_existing_credential(self._wanted["credential_name"])
-        image = self._wanted["execution_environment_image"]
-        if any(each.isspace() for each in image) or image.startswith(("http:", "https:")):
-            self._trouble(f"{OWN}execution_environment_image is {image!r}: name it as a registry does, host/path:tag.")
-        elif ":" not in image.rpartition("/")[2]:
-            self._note(f"The image {image} has no tag, so what it is can change from day to day.")
         number = (self._organization or {}).get("id", 0)
+        self._look_at_execution_environment(number)
         for option in ("analyst_teams", "approver_teams"):
             missing = [
                 name
@@ -191,6 +187,20 @@ class Doctor:
         missing = [name for name in users if not self._ask("users/", {"username": name})]
         if missing:
             self._trouble(f"AWX has no user {listed(missing)} ({OWN}alert_users).")
+
+    def _look_at_execution_environment(self, organization: int) -> None:
+        image = self._wanted["execution_environment_image"]
+        if any(each.isspace() for each in image) or image.startswith(("http:", "https:")):
+            self._trouble(f"{OWN}execution_environment_image is {image!r}: name it as a registry does, host/path:tag.")
+        elif ":" not in image.rpartition("/")[2]:
+            self._note(f"The image {image} has no tag, so what it is can change from day to day.")
+        name = self._wanted["execution_environment_name"]
+        there = self._one("execution_environments", name=name)
+        if there and there.get("organization") != organization:
+            self._trouble(
+                f"The execution environment {name} belongs to another organization, or to none, and AWX has one of a name only: "
+                f"name another one ({OWN}execution_environment_name)."
+            )
 
     def _look_at_signing(self) -> None:
         name, agent = self._wanted["signing_credential_name"], self._wanted["signing_agent_credential_name"]
@@ -255,7 +265,9 @@ class Doctor:
         templates = [self._wanted[f"{kind}_name"] for kind in _TEMPLATES]
         there = self._found.there
         there.update({kind: row is not None for kind, row in rows.items()})
-        there["templates"] = bool(number) and all(self._one("job_templates", name=name) for name in templates)
+        there["templates"] = bool(number) and all(
+            self._one("job_templates", name=name, organization=number) for name in templates
+        )
         there["containing"] = bool(number) and all(
             self._one("workflow_job_templates", name=self._wanted[f"{kind}_workflow_name"], organization=number)
             for kind in ("isolate", "release")

@@ -731,6 +731,10 @@ class Awx:
             row.clear()
             row.update(before)
             raise
+        if endpoint == "execution_environments" and row["organization"] not in (None, before["organization"]):
+            row.clear()
+            row.update(before)
+            raise Refused(400, {"organization": ["Cannot change the organization of an execution environment"]})
         if endpoint == "projects" and any(row[name] != before[name] for name in SCM_FIELDS):
             self._sync(row)
         return row

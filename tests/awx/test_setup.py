@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import typing as t
@@ -276,6 +277,31 @@ def test_an_administrator_of_the_organization_needs_the_types_to_be_there(
     finally:
         setup.user = awx.username
     assert ran.code == 0 and ran.recap["changed"] == 0, ran.output
+
+
+def test_a_second_organization_has_its_own_under_the_same_names(simulator: Simulator, tmp_path: Path) -> None:
+    awx = Awx(PROJECT, organizations=("Default", "Fabrikam")).start()
+    try:
+        setup = SetUp(awx, simulator, tmp_path)
+        assert setup.run().code == 0
+        before = copy.deepcopy(awx.rows)
+        # Of all names only that of an execution environment is AWX's own, and AWX never gives one to another organization.
+        ran = setup.run(awx_setup_organization="Fabrikam")
+        assert ran.code != 0 and "belongs to another organization" in ran.output, ran.output
+        assert "awx_setup_execution_environment_name" in ran.output and awx.changing_calls() == []
+        ran = setup.run(
+            awx_setup_organization="Fabrikam",
+            awx_setup_execution_environment_name="Microsoft Defender evidence, Fabrikam",
+        )
+        assert ran.code == 0, ran.output
+        for endpoint, rows in before.items():
+            assert all(awx.rows[endpoint][number] == row for number, row in rows.items()), endpoint
+        fabrikam = awx.one("organizations", "Fabrikam")["id"]
+        for template in awx.rows["job_templates"].values():
+            assert awx.rows["inventories"][template["inventory"]]["organization"] == template["organization"]
+        assert {row["organization"] for row in awx.rows["workflow_job_templates"].values()} >= {fabrikam}
+    finally:
+        awx.stop()
 
 
 def documented() -> dict[str, t.Any]:

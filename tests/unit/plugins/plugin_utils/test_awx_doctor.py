@@ -89,6 +89,11 @@ def test_nothing_is_wrong_with_an_awx_that_is_ready() -> None:
         ),
         ({"credential_types": []}, {"create_credential_types": "false"}, "awx_setup_create_credential_types is false"),
         ({}, {"credential_kind": "existing"}, "does not exist, and awx_setup_credential_kind is existing"),
+        (
+            {"execution_environments": [{"name": "Microsoft Defender evidence", "organization": 7}]},
+            {},
+            "The execution environment Microsoft Defender evidence belongs to another organization",
+        ),
         ({}, {"execution_environment_image": "https://registry/ee"}, "name it as a registry does"),
         ({}, {"signing_key": "k"}, "awx_setup_signing_key is given, but no awx_setup_signing_credential_name"),
         (

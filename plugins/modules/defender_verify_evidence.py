@@ -72,6 +72,12 @@ options:
       - Fail unless a valid seal vouches for the whole log. Lines behind it that only tell of seals or of reading do not count.
     type: bool
     default: false
+  return_packages:
+    description:
+      - Whether RV(packages) lists them all. Each takes some 430 bytes, and AWX shows nothing of a result of more than 700,000 bytes.
+        RV(findings) and RV(summary) tell of all packages either way.
+    type: bool
+    default: true
 seealso:
   - module: secops.defender.defender_seal_evidence
   - module: secops.defender.defender_collect_package
@@ -183,7 +189,7 @@ findings:
       type: str
       sample: '2026-11-23T10:18:02Z'
 packages:
-  description: The packages that the log tells of, in the order of their paths.
+  description: The packages that the log tells of, in the order of their paths. Empty with O(return_packages=false).
   returned: always
   type: list
   elements: dict

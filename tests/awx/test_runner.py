@@ -33,6 +33,16 @@ from simulator.sealing import Signer, TimeAuthority
 # A result that is larger, in bytes, AWX replaces by nothing (awx/settings/defaults.py).
 MAX_EVENT_RES_DATA = 700_000
 
+# Runs a command and writes down what it and all its children have used: a process of its own, so that no other job is counted.
+MEASURING = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[2:]).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+kib = 1024 if sys.platform == "darwin" else 1
+open(sys.argv[1], "w").write(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss / kib / 1024}")
+sys.exit(status)
+"""
+
 
 @dataclass
 class Job:
@@ -43,6 +53,10 @@ class Job:
     folder: Path
     # Of the credentials that the template has.
     secrets: frozenset[str] = frozenset()
+    # What it took: seconds, seconds of CPU of all its processes, and the largest one's memory in MiB.
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak: float = 0.0
 
     def failed_hosts(self) -> set[str]:
         (stats,) = (each["event_data"] for each in self.events if each["event"] == "playbook_on_stats")
@@ -99,8 +113,9 @@ class Jobs:
     ) -> Job:
         """A job from its launch to its end. timeout: seconds."""
         private_data, command = self.prepare(template, answers, environment, **launch)
+        begun = time.monotonic()
         done = subprocess.run(
-            command,
+            [sys.executable, "-c", MEASURING, str(private_data / "usage"), *command],
             env=bare_environment(self.folder / "home", self.programs),
             check=False,
             stdout=subprocess.PIPE,
@@ -108,6 +123,8 @@ class Jobs:
             text=True,
             timeout=timeout,
         )
+        wall = time.monotonic() - begun
+        cpu, peak = map(float, (private_data / "usage").read_text().split())
         out = private_data / "artifacts" / "job"
         events = [json.loads(each.read_text()) for each in (out / "job_events").glob("[0-9]*.json")]
         events.sort(key=lambda event: t.cast(int, event["counter"]))
@@ -115,7 +132,8 @@ class Jobs:
         status = (out / "status").read_text() if (out / "status").exists() else done.stdout
         signing = self.signing(template)
         secrets = frozenset(line for _kind, inputs in signing for line in inputs["signing_key"].splitlines()[1:-1])
-        return Job(status, events, (facts or [None])[0] or {}, (out / "stdout").read_text(), private_data, secrets)
+        said = (out / "stdout").read_text()
+        return Job(status, events, (facts or [None])[0] or {}, said, private_data, secrets, wall, cpu, peak)
 
     def signing(self, template: str) -> list[tuple[Row, dict[str, str]]]:
         """The signing credential of a template, if it has one: its type, and its inputs."""
@@ -437,6 +455,21 @@ def test_what_cannot_be_fetched_fails_the_job_and_is_named(
     assert job.artifacts["defender_devices_failed"] == ["old.contoso.com"]
     assert list(job.artifacts["defender_packages"]) == ["ws06.contoso.com"]
     assert_no_secret(job, simulator)
+
+
+def test_two_devices_of_one_name_are_two_in_the_artifact(
+    first: tuple[SetUp, Ran], awx: Awx, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    twins = [Device("twin.contoso.com", scenario="recent", id=digit * 40) for digit in "12"]
+    # As the inventory plugin names them.
+    hosts = {f"twin.contoso.com_{each.id}": {"defender_machine_id": each.id} for each in twins}
+    inventory = {"_meta": {"hostvars": hosts}, "all": {"hosts": list(hosts)}}
+    with Simulator(twins) as tenant:
+        jobs = Jobs(awx, tenant, tmp_path_factory.mktemp("twins"))
+        job = jobs.run("Defender: Fetch", {"defender_incident": "4720"}, by_secret_of(jobs), inventory=inventory)
+        assert job.status == "successful" and len(list((jobs.evidence / "4720").glob("*/*.zip"))) == 2, job.stdout
+        packages = job.artifacts["defender_packages"]
+        assert set(packages) == set(hosts) and len(set(packages.values())) == 2, packages
 
 
 @pytest.mark.parametrize(
@@ -794,48 +827,77 @@ def test_a_key_with_a_passphrase_signs_through_the_agent(
 DEVICES = int(os.environ.get("AWX_DEVICES", "250"))
 
 
-def test_results_are_small_enough_for_a_large_fleet(
-    first: tuple[SetUp, Ran], awx: Awx, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    # Some first, so that the second job finds these done.
+@contextlib.contextmanager
+def large_fleet(awx: Awx, folder: Path, scenario: str) -> t.Iterator[tuple[Jobs, dict[str, t.Any], list[str]]]:
+    """Jobs for a tenant of its own with so many devices, the inventory, and their names."""
     names = [f"{'early' if number < DEVICES * 4 // 5 else 'late'}{number:04}.contoso.com" for number in range(DEVICES)]
     hosts = {"_meta": {"hostvars": dict.fromkeys(names, {})}, "all": {"hosts": names}}
     unlimited = {"default": ["9000/1"], "package_link": ["9000/1"]}
     quotas = dict.fromkeys(("collect", "package_link", "machine_actions", "machine_action", "machines"), (9000, 90000))
-    with Simulator([Device(name) for name in names], quotas=quotas, collect_seconds=(0.1, 0.2)) as tenant:
-        more = {"collect_package_quotas": unlimited, "collect_package_planned": DEVICES}
-        jobs = Jobs(awx, tenant, tmp_path_factory.mktemp("many"), **more)
-        answers = {"defender_incident": "4716", "defender_reason": "worm", "defender_reuse_within": "1h"}
-        collect, fetch = "Defender: Collect from many (by approval only)", "Defender: Fetch"
-        for template, answered, limit, scale in (
-            (collect, answers, "early*", 1),
-            (collect, answers, None, 2000 / DEVICES),
-            (fetch, {"defender_incident": "4717"}, "early*", 1),
-            (fetch, {"defender_incident": "4717"}, None, 2000 / DEVICES),
-        ):
-            begun = time.monotonic()
-            job = jobs.run(template, answered, by_secret_of(jobs), inventory=hosts, limit=limit, timeout=DEVICES * 2.0)
-            assert job.status == "successful", job.stdout[-9000:]
-            data = [event.get("event_data", {}) for event in job.events]
-            results = [each.get("res") or {} for each in data]
-            # An event is of one host and does not grow with the fleet; what the job hands on does, by a name and a hash each.
-            own = max(
-                len(json.dumps({name: value for name, value in each.items() if name != "ansible_stats"}))
-                for each in results
+    devices = [Device(name, scenario=scenario) for name in names]
+    with Simulator(devices, quotas=quotas, collect_seconds=(0.1, 0.2)) as tenant:
+        yield Jobs(awx, tenant, folder, collect_package_quotas=unlimited, collect_package_planned=DEVICES), hosts, names
+
+
+def assert_small_enough(template: str, job: Job) -> None:
+    """What a job of a large fleet has shown and handed on, by AWX's limits; and its figures, for the documentation."""
+    assert job.status == "successful", job.stdout[-9000:]
+    data = [event.get("event_data", {}) for event in job.events]
+    results = [each.get("res") or {} for each in data]
+    # What is too large is replaced by nothing.
+    assert all(each["event_data"]["res"] for each in job.events if each["event"] == "runner_on_ok"), template
+    # An event is of one host and does not grow with the fleet; what the job hands on does, by a name and a hash each.
+    own = max(
+        len(json.dumps({name: value for name, value in each.items() if name != "ansible_stats"})) for each in results
+    )
+    handed_on = [each.get("artifact_data") for each in data] + [each.get("ansible_stats") for each in results]
+    most = max(len(json.dumps(each)) for each in handed_on)
+    print(
+        f"{template}, {len(job.host_summaries())} devices: {job.wall:.0f} s, {job.cpu:.0f} s of CPU, {job.peak:.0f} MiB, "
+        f"{len(job.events)} events, the largest {max(len(json.dumps(each)) for each in job.events)} bytes "
+        f"({max(job.events, key=lambda each: len(json.dumps(each)))['event']}), the largest result "
+        f"{own} bytes, what is handed on {most} bytes, output {len(job.stdout)} bytes",
+        flush=True,
+    )
+    assert own < 20_000, template
+    assert most * 2000 / DEVICES < MAX_EVENT_RES_DATA, template
+
+
+def test_results_are_small_enough_for_a_large_fleet(
+    first: tuple[SetUp, Ran], awx: Awx, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    template = "Defender: Collect from many (by approval only)"
+    answers = {"defender_incident": "4716", "defender_reason": "worm", "defender_reuse_within": "1h"}
+    with large_fleet(awx, tmp_path_factory.mktemp("many"), "fine") as (jobs, hosts, names):
+        # Some first, so that the second job finds these done.
+        for limit in ("early*", None):
+            job = jobs.run(
+                template, answers, by_secret_of(jobs), inventory=hosts, limit=limit, timeout=DEVICES * 2.0 + 300
             )
-            handed_on = [each.get("artifact_data") for each in data] + [each.get("ansible_stats") for each in results]
-            most = max(len(json.dumps(each)) for each in handed_on)
+            assert_small_enough(template, job)
             summaries = job.host_summaries()
-            print(
-                f"{template}, {len(summaries)} devices: {time.monotonic() - begun:.0f} s, {len(job.events)} events, the largest "
-                f"result {own} bytes, what is handed on {most} bytes, output {len(job.stdout)} bytes"
-            )
-            assert own < 20_000, (template, limit)
-            assert most * scale < MAX_EVENT_RES_DATA, (template, limit)
-            taking_part = [name for name in names if limit is None or name.startswith("early")]
-            assert set(summaries) == set(taking_part) and set(summaries.values()) <= {"changed", "ok"}
+            assert set(summaries) == {name for name in names if limit is None or name.startswith("early")}
+            assert set(summaries.values()) <= {"changed", "ok"}
         assert len(list((jobs.evidence / "4716").glob("*/*.zip"))) == DEVICES
-        assert len(list((jobs.evidence / "4717").glob("*/*.zip"))) == DEVICES
+
+
+def test_a_large_fleet_is_fetched_and_verified(
+    first: tuple[SetUp, Ran], awx: Awx, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    fetch, verify, answers = "Defender: Fetch", "Defender: Verify evidence", {"defender_incident": "4717"}
+    with large_fleet(awx, tmp_path_factory.mktemp("fetched"), "recent") as (jobs, hosts, names):
+        # All at once, and again when everything is there.
+        for shown in ("changed", "ok"):
+            job = jobs.run(fetch, answers, by_secret_of(jobs), inventory=hosts, timeout=DEVICES * 2.0 + 300)
+            assert_small_enough(fetch, job)
+            assert job.host_summaries() == dict.fromkeys(names, shown)
+            assert set(job.artifacts["defender_packages"]) == set(names)
+        nobody = dict.fromkeys(("defender_allowed_signers", "defender_revoked_keys", "defender_tsa_ca_path"), "")
+        job = jobs.run(
+            verify, answers, lambda folder: {}, inventory=hosts, handed_on=nobody, timeout=DEVICES * 2.0 + 300
+        )
+        assert_small_enough(verify, job)
+        assert job.artifacts["defender_verified"] and job.artifacts["defender_figures"]["verified"] == DEVICES
 
 
 def test_devices_of_alerts_are_collected_from_as_a_siem_says(

@@ -44,6 +44,7 @@ def spec() -> Spec:
         "allowed_signers": {"type": "path"},
         "revoked_keys": {"type": "path", "no_log": False},
         "require_seal": {"type": "bool", "default": False},
+        "return_packages": {"type": "bool", "default": True},
     }
 
 
@@ -52,6 +53,7 @@ class Options:
     """path: the evidence folder. custody_head: the SHA-256 of a line that must be in its log.
 
     tsa_ca_path, allowed_signers, revoked_keys: whose seals count. require_seal: whether all of the log must be sealed.
+    return_packages: whether the result lists them.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class Options:
     allowed_signers: str | None
     revoked_keys: str | None
     require_seal: bool
+    return_packages: bool
 
     @classmethod
     def of(cls, given: Given) -> Options:
@@ -81,7 +84,15 @@ class Options:
                 "require_seal is true, but nothing says whose seals count.",
                 advice="Give tsa_ca_path or allowed_signers.",
             )
-        return cls(Path(given["path"]), head or None, given["tsa_ca_path"], allowed, revoked, given["require_seal"])
+        return cls(
+            Path(given["path"]),
+            head or None,
+            given["tsa_ca_path"],
+            allowed,
+            revoked,
+            given["require_seal"],
+            given["return_packages"],
+        )
 
     def trusted(self, now: float) -> Trusted:
         """Raises OptionsError, MissingLibrary."""
@@ -112,7 +123,7 @@ def work(options: Options, context: Context) -> Result:
         "error": None,
         "verified": verdict.verified,
         "findings": found,
-        "packages": verdict.packages,
+        "packages": verdict.packages if options.return_packages else [],
         "interrupted": verdict.interrupted,
         "without_package": verdict.without_package,
         "seals": [seal.as_result() for seal in verdict.seals],

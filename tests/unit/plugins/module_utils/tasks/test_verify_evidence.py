@@ -122,6 +122,8 @@ def test_the_result_of_a_spoilt_folder(folder: Path) -> None:
     result = check(folder)
     assert (result["verified"], result["failed"]) == (False, True)
     assert result["summary"]["verified"] == 2
+    # A list that grows with the fleet can be left out; what is wrong and how many there are is told all the same.
+    assert check(folder, return_packages=False) == {**result, "packages": []}
     assert [finding["kind"] for finding in result["findings"]] == ["altered"]
     name, since = str(package.relative_to(folder)), result["findings"][0]["since"]
     events = events_of(folder)

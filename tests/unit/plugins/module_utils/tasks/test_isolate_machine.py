@@ -487,12 +487,13 @@ def test_an_address_excludes_who_has_it_now(post: Start) -> None:
     [
         (
             {"require_evidence": ""},
-            "require_evidence is blank, so no evidence would be required. Give the evidence folder, ",
+            "require_evidence is blank, so no evidence would be required. Give require_evidence, ",
         ),
         (
             {"require_evidence": None},
-            "require_evidence is blank, so no evidence would be required. Give the evidence folder, ",
+            "require_evidence is blank, so no evidence would be required. Give require_evidence, ",
         ),
+        ({"require_evidence": "/e", "evidence_max_age": ""}, "evidence_max_age is blank, so any age would do. Give "),
         ({"state": " "}, "state is blank, and whoever wrote it may have meant either. Give isolated or released, "),
     ],
 )

@@ -113,7 +113,8 @@ options:
     type: path
   evidence_max_age:
     description:
-      - How old the package in O(require_evidence) may be, from the end of its collection on, as in O(wait_timeout). Without it any age will do; a blank one is refused.
+      - How old the package in O(require_evidence) may be, from the end of its collection on, as in O(wait_timeout). Without it any age will do.
+        A blank one is refused.
     type: str
   isolate_anyway_after:
     description:

@@ -9,6 +9,7 @@ import os
 import typing as t
 
 from ansible import constants
+from ansible import template as ansible_template
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -30,6 +31,9 @@ from ansible_collections.secops.defender.plugins.plugin_utils._role_variables im
 _C: t.Any = constants
 # With these all hosts have ended one task before any begins the next; with others each host goes its own way.
 _IN_STEP = frozenset({"linear", "debug", "ansible.builtin.linear", "ansible.builtin.debug"})
+
+# Jinja's lexer is made here, where ansible-playbook loads this file, and not again in each host's process.
+ansible_template.Templar(loader=None).template(getattr(ansible_template, "trust_as_template", str)("{{ 1 }}"))
 
 
 class RoleAction(ActionBase):

@@ -58,7 +58,7 @@ class Request:
         return cls(**mapping)
 
     def as_mapping(self) -> dict[str, t.Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     @property
     def wish(self) -> Wish:

@@ -11,7 +11,7 @@ import re
 import typing as t
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from ansible import errors as ansible_errors
@@ -382,7 +382,7 @@ def _tenant(said: Said) -> str | None:
 def _fleet(said: Said, surroundings: Surroundings) -> str:
     """The same for hosts that differ in nothing but what a request can carry."""
     options = said.options
-    settings = asdict(options.settings)
+    settings = dict(vars(options.settings))
     origins = settings.pop("origins")
     token = settings.pop("access_token")
     if token:
@@ -395,11 +395,11 @@ def _fleet(said: Said, surroundings: Surroundings) -> str:
     age = (options.max_age, options.newest_only) if isinstance(options, FetchOptions) else ()
     rest = (
         surroundings.entry.module,
-        asdict(options.pace),
+        vars(options.pace),
         options.on_ambiguous,
         said.limit,
         options.report,
-        asdict(options.sealing),
+        vars(options.sealing),
         said.artifacts,
         said.planned,
         age,

@@ -114,14 +114,12 @@ class Secrets:
                 yield text[places[start][0] : places[end - 1][1]]
 
     def _spans(self, text: str) -> t.Iterator[tuple[int, int]]:
-        for start in range(len(text)):
-            head = text[start : start + _HEAD]
-            for form in self._long.get(head, ()):
-                if text.startswith(form, start):
-                    yield start, start + len(form)
-            for known in self._encoded.get(head, ()):
-                if text.startswith(known, start):
-                    yield _whole_run(text, start, start + len(known))
+        heads = {text[start : start + _HEAD] for start in range(len(text))}
+        for head in heads & self._long.keys():
+            yield from _spans_of(text, self._long[head])
+        for head in heads & self._encoded.keys():
+            for start, end in _spans_of(text, self._encoded[head]):
+                yield _whole_run(text, start, end)
         for head, forms in self._encoded.items() if self._has_short_codes else ():
             if len(head) < _HEAD and head in text:
                 for start, end in _spans_of(text, forms):

@@ -41,6 +41,7 @@ KINDS = {
     "echo": ("status", "encoding", "pad"),
     "link_in_error": ("status",),
     "other_machine": ("other",),
+    "say_back": ("also", "but"),
 }
 _NEEDED = {"field": ("name", "value"), "without": ("names",), "headers": ("headers",), "other_machine": ("other",)}
 
@@ -91,6 +92,8 @@ class Fault:
         if self.kind == "other_machine":
             return work(replace(call, parts=(str(self.args["other"]), *call.parts[1:])))
         reply = work(call)
+        if self.kind == "say_back":
+            return _say_back(self, call, reply)
         return _AFTER[self.kind](self, reply) if self.kind in _AFTER else reply
 
     @property
@@ -236,6 +239,24 @@ def _link_in_error(fault: Fault, reply: Reply) -> Reply:
         return reply
     message = f"The package at {body.get('value')} cannot be given out now"
     return ApiError(fault.status(400), "BadRequest", message).reply()
+
+
+def _say_back(fault: Fault, call: Call, reply: Reply) -> Reply:
+    """What the request was sent with, and what is to be said besides, at the end of every text and in a field's name."""
+    body, but = _json_of(reply), fault.args.get("but", ())
+    if body is None:
+        return reply
+    words = " ".join([*hostile.secrets_of(call)[0], *fault.args.get("also", ())])
+
+    def said(value: Any) -> Any:
+        if isinstance(value, dict):
+            rest = {name: each if name in but else said(each) for name, each in value.items()}
+            return {**rest, f"said {words}": 1}
+        if isinstance(value, list):
+            return [said(each) for each in value]
+        return f"{value} {words}" if isinstance(value, str) else value
+
+    return json_reply(reply.status, said(body), reply.headers)
 
 
 _AFTER: dict[str, Callable[[Fault, Reply], Reply]] = {

@@ -154,7 +154,7 @@ class Api:
         """
         path = f"/api/machineactions/{quote(action_id, safe='')}/getPackageUri"
         doing = f"get the package link for {label}"
-        reply = self._call("GET", "package_link", path, doing, slot=slot, expect=("value", str))
+        reply = self._call("GET", "package_link", path, doing, slot=slot, expect=("value", str), secret=True)
         # The service wraps the link in literal double quotes.
         link = reply["value"].strip().strip('"')
         self._secrets.add_link(link)
@@ -166,10 +166,14 @@ class Api:
             )
         return link
 
-    def _call(self, *what: t.Any, **how: t.Any) -> t.Any:
-        """Session.call. A link that stands in a refusal, of whichever call, is as good as any other and is told to nobody."""
+    def _call(self, *what: t.Any, secret: bool = False, **how: t.Any) -> t.Any:
+        """Session.call, without what the service says back of what it was sent. secret: the answer is meant to be one.
+
+        A link that stands in a refusal, of whichever call, is as good as any other and is told to nobody.
+        """
         try:
-            return self.session.call(*what, **how)
+            reply = self.session.call(*what, **how)
+            return reply if secret else self._secrets.purge(reply, self.session.endpoints.trusts_link)
         except DefenderError as failure:
             self._secrets.add_links_in(failure.message)
             failure.message = self.scrub(failure.message)

@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Mapping, Sequence, Set
 from urllib.parse import parse_qsl
 
-from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.common.parameters import remove_values, sanitize_keys
 from ansible.module_utils.common.text.converters import to_text
 
 # Shorter ones would blot out ordinary words; what the service issues is far longer.
@@ -37,6 +37,9 @@ _KNOWN_BY = 24
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 
 
+_T = t.TypeVar("_T")
+
+
 class Secrets:
     """The secrets of one task. The rest of the collection never prints one; this is the second lock on the door.
 
@@ -50,12 +53,18 @@ class Secrets:
         # How the base64 of a secret may begin, wherever in it the secret stands.
         self._encoded: dict[str, set[str]] = {}
         self._has_short_codes = False
+        # How the long ones begin that were not read in a link, plain and in base64: some dozens at most.
+        self._hints: set[str] = set()
         self._lock = threading.Lock()
 
     def add(self, *values: str | None) -> None:
         for value in values:
             if value and len(value) >= _SHORTEST:
-                self._keep({value, value.replace(" ", "+")}, _in_base64(value))
+                encoded = _in_base64(value)
+                self._keep({value, value.replace(" ", "+")}, encoded)
+                if len(value) >= _HEAD:
+                    with self._lock:
+                        self._hints.update(form[:_HEAD] for form in (value, *encoded))
 
     def add_link(self, link: str) -> None:
         """A package link: whoever has it has the package."""
@@ -66,14 +75,15 @@ class Secrets:
             for _name, value in parse_qsl(query)
             if len(value) >= _SHORTEST_IN_LINK and not _IDENTIFIER.match(value)
         ]
-        self.add(*values)
+        for value in values:
+            self._keep({value, value.replace(" ", "+")}, _in_base64(value))
         # Thousands of them come by; the value inside is what is secret, and is known in all its forms.
         self._keep({each for each in (link, query) if len(each) >= _SHORTEST}, set())
 
     def add_links_in(self, text: str) -> None:
         """Every link with a query that stands in a text which was not asked for one."""
-        for link in _LINK.findall(text):
-            self.add_link(link.rstrip(".,;)\"'"))
+        for link in _links_in(text):
+            self.add_link(link)
 
     def _keep(self, spelled: set[str], encoded: set[str]) -> None:
         with self._lock:
@@ -96,6 +106,35 @@ class Secrets:
             return value
         # The longest first: one that is a part of another must not leave the rest of it behind.
         return remove_values(value, sorted(sorted(found), key=len, reverse=True))
+
+    def purge(self, reply: _T, is_link: t.Callable[[str], bool]) -> _T:
+        """What a service has answered, without what it was sent and says back, in names of fields too.
+
+        For all that comes in, before anything is made of it: a file's name, a text that is cut. Short secrets stay, because a
+        password may be a word that the work needs. is_link: whether a URL that stands there is a package's.
+        """
+        texts = set(_texts(reply, names=True))
+        said = "\n".join(texts)
+        links = [link for link in _links_in(said) if _CREDENTIAL.search(link) and is_link(link)]
+        for link in links:
+            self.add_link(link)
+        with self._lock:
+            if not links and not self._may_hold(said):
+                return reply
+            found = {form for text in texts for form in self._found_in(text) if len(form) >= _HEAD}
+        secret = sorted(found, key=len, reverse=True)
+        return t.cast(_T, sanitize_keys(remove_values(reply, secret), secret))
+
+    def _may_hold(self, said: str) -> bool:
+        """Whether a long secret may stand there, in any form; quick, because most replies hold none."""
+        for _layer in range(_LAYERS + 1):
+            if any(hint in said for hint in self._hints):
+                return True
+            plain = _ESCAPED.sub(lambda match: "".join(character for character, _length in _unescaped(match)), said)
+            if plain == said:
+                return False
+            said = plain
+        return False
 
     def _found_in(self, text: str) -> t.Iterator[str]:
         """Each secret in the spelling in which it stands there."""
@@ -127,6 +166,15 @@ class Secrets:
 
 
 _LINK = re.compile(r"https?://[^\s<>\"\\^`{|}]+\?[^\s<>\"\\^`{|}]+", re.IGNORECASE)
+
+
+def _links_in(text: str) -> list[str]:
+    """Every link with a query, without the sentence around it."""
+    return [link.rstrip(".,;)\"'") for link in _LINK.findall(text)]
+
+
+# What a link has in its query that is good for a package: the service's own links and those of a storage account.
+_CREDENTIAL = re.compile(r"[?&](?:token|sig)=", re.IGNORECASE)
 
 
 def _spans_of(text: str, forms: t.Iterable[str]) -> t.Iterator[tuple[int, int]]:
@@ -198,8 +246,8 @@ def _whole_run(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _texts(value: t.Any) -> t.Iterator[str]:
-    """All that remove_values would look into, as texts."""
+def _texts(value: t.Any, names: bool = False) -> t.Iterator[str]:
+    """All that remove_values would look into, as texts. names: those of fields as well."""
     ahead = [value]
     while ahead:
         each = ahead.pop()
@@ -209,6 +257,8 @@ def _texts(value: t.Any) -> t.Iterator[str]:
             yield to_text(each, errors="surrogate_or_strict")
         elif isinstance(each, Mapping):
             ahead.extend(each.values())
+            if names:
+                yield from map(str, each)
         elif isinstance(each, (Sequence, Set)):
             ahead.extend(each)
         elif isinstance(each, (int, float)):

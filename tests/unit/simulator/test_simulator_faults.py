@@ -395,3 +395,12 @@ def test_faults_are_checked_when_they_are_made(simulator: Simulator) -> None:
     with pytest.raises(ValueError, match="encoding is all"):
         simulator.add_fault("machines", "echo", encoding="rot13")
     assert {name[5:] for name in globals() if name.startswith("test_")} >= set(KINDS) - {"hang_after"}
+
+
+def test_say_back(simulator: Simulator, client: Client, device: Device) -> None:
+    simulator.add_fault("machines", "say_back", also=["hunter2"], but=["id"])
+    bearer = client.headers["Authorization"].partition(" ")[2]
+    (row,) = client.get("/api/machines").json()["value"]
+    assert row["id"] == device.id and row["computerDnsName"] == f"{device.name} {bearer} hunter2"
+    assert row["ipAddresses"][0]["type"] == f"Ethernet {bearer} hunter2" and f"said {bearer} hunter2" in row
+    assert client.get("/api/machines").json()["value"][0]["computerDnsName"] == device.name

@@ -991,3 +991,17 @@ def test_waiting_prints_nothing_into_the_inventory(
     monkeypatch.setattr(display, "verbosity", verbosity)
     defender_machines._Reporter(display, Secrets()).say("Waiting 40 s for the quota of machines.")
     assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+def test_what_the_service_says_back_is_in_no_host_and_in_no_cache(
+    simulate: t.Any, sign_in: t.Any, files: t.Any, cached: dict[str, t.Any], tmp_path: pathlib.Path
+) -> None:
+    simulator = simulate(Device("pc01.contoso.com", tags=("tier0",)))
+    sign_in(simulator)
+    for endpoint in ("machines", "machine_actions"):
+        simulator.add_fault(endpoint, "say_back", count=0, but=["id"], also=[simulator.client_secret])
+    inventory = files.load(**cached, keyed_groups=[{"key": "defender_machine_tags", "prefix": "tag"}])
+    kept = "".join(path.read_text() for path in (tmp_path / "cache").iterdir())
+    told = json.dumps({name: host.vars for name, host in inventory.hosts.items()}, default=str) + str(inventory.groups)
+    assert len(inventory.hosts) == 1 and "********" in told and "********" in kept
+    assert not [secret for secret in simulator.secrets if len(secret) > 8 and secret[:60] in told + kept]

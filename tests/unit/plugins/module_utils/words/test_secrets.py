@@ -187,3 +187,25 @@ def test_links_in_a_text_that_was_not_asked_for_one() -> None:
     assert secrets.scrub("token a/bC12345== again") == "token ******** again"
     secrets.add_links_in("see https://learn.microsoft.com/page and nothing else")
     assert secrets.scrub("see https://learn.microsoft.com/page") == "see https://learn.microsoft.com/page"
+
+
+@pytest.mark.parametrize("secret", [each for each in _HARD if len(each) >= 16])
+def test_a_reply_is_purged_of_long_secrets_in_texts_and_names(secret: str) -> None:
+    secrets = Secrets()
+    secrets.add(secret, "contoso")
+    for form, echo in _echoes(secret).items():
+        reply = {"value": [{"id": "pc1.contoso.com", f"x {echo}": 1, "tags": [f"a {echo} b", 5, None]}]}
+        purged = json.dumps(secrets.purge(reply, lambda link: False), ensure_ascii=False)
+        assert echo not in purged and purged.count("********") >= 2, form
+        # A short one may be a word that the work needs, as a part of a name for instance.
+        assert "pc1.contoso.com" in purged
+
+
+def test_a_reply_is_purged_of_links_to_packages_and_of_no_others() -> None:
+    secrets = Secrets()
+    other = "https://tickets.contoso.com/issue?token=abcdefgh1234567890"
+    portal = "https://security.microsoft.com/machines/v2/1?tid=11111111-2222-4333-8444-555555555555"
+    reply = {"comment": f"{other} {portal}", "info": f"see {LINK}."}
+    purged = secrets.purge(reply, lambda link: "tickets" not in link)
+    assert purged == {"comment": reply["comment"], "info": "see ********."}
+    assert secrets.purge(reply, lambda link: False)["comment"] == reply["comment"]

@@ -200,7 +200,7 @@ class Logs:
         folders = {package.folder for package in chosen if package.folder is not None}
         self._known = {folder: packages.logged(folder) for folder in folders}
 
-    def of(self, package: Package) -> t.Mapping[str, set[str]]:
+    def of(self, package: Package) -> t.Mapping[str, packages.Logged]:
         return self._known[package.folder] if package.folder is not None else {}
 
 

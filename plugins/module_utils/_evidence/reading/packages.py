@@ -29,7 +29,7 @@ class Package:
     """A zip that was found. name: from its evidence folder. record: None where it has none that can be read.
 
     folder: the evidence folder, whose custody log tells of what is done here; None where the zip stands in none. is_logged: whether
-    that log tells of it, as it does of all that was received.
+    that log tells of it, as it does of all that was received. record_sha256: of the record's bytes.
     """
 
     path: Path
@@ -37,6 +37,7 @@ class Package:
     folder: Path | None
     record: t.Mapping[str, t.Any] | None
     is_logged: bool = True
+    record_sha256: str = ""
 
     def _text(self, key: str) -> str | None:
         value = (self.record or {}).get(key)
@@ -86,6 +87,14 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Logged:
+    """What a custody log says of one package: its SHA-256, and that of the record made for it. More than one are a contradiction."""
+
+    digests: set[str] = field(default_factory=set)
+    records: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
 class Found:
     """What is to be read, and what is not. unread: package and why; they stand in C(not_searched)."""
 
@@ -103,7 +112,7 @@ def find(paths: t.Sequence[Path], unrecorded: bool) -> tuple[list[Package], list
     for path in paths:
         files.update(dict.fromkeys(_zips_at(path)))
     packages, unread = [], []
-    logs: dict[Path, dict[str, set[str]]] = {}
+    logs: dict[Path, dict[str, Logged]] = {}
     for file in files:
         package = _package(file, logs)
         if package.sha256 is None and not unrecorded:
@@ -150,25 +159,27 @@ def _unreadable(path: Path, failure: OSError) -> EvidenceError:
     )
 
 
-def _package(path: Path, logs: dict[Path, dict[str, set[str]]]) -> Package:
+def _package(path: Path, logs: dict[Path, dict[str, Logged]]) -> Package:
     """logs: what the custody logs say, each of which is read once."""
     folder = next((each for each in path.parents[:2] if (each / LOG_NAME).is_file()), None)
-    record = _record(path.with_suffix(".json"))
+    record, digest = _record(path.with_suffix(".json"))
     if folder is None:
         return Package(path, path.name, None, record, is_logged=False)
     if folder not in logs:
         logs[folder] = logged(folder)
     name = str(path.relative_to(folder))
-    return Package(path, name, folder, record, is_logged=name in logs[folder])
+    return Package(path, name, folder, record, name in logs[folder], digest)
 
 
-def _record(path: Path) -> dict[str, t.Any] | None:
+def _record(path: Path) -> tuple[dict[str, t.Any] | None, str]:
+    """With the SHA-256 of its bytes."""
     try:
         with open_ordinary(path) as file:
-            record = json.loads(file.read(_MOST_RECORD))
+            content = file.read(_MOST_RECORD)
+        record = json.loads(content)
     except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
+        return None, ""
+    return (record if isinstance(record, dict) else None), hashlib.sha256(content).hexdigest()
 
 
 def open_ordinary(path: Path) -> t.BinaryIO:
@@ -215,26 +226,36 @@ def _is_of(package: Package, name: str) -> bool:
     )
 
 
-def logged(folder: Path) -> dict[str, set[str]]:
-    """What an evidence folder's custody log says of its packages: name to SHA-256. Not whether the log is whole."""
-    found: dict[str, set[str]] = {}
+def logged(folder: Path) -> dict[str, Logged]:
+    """What an evidence folder's custody log says of its packages, by name. Not whether the log is whole."""
+    found: dict[str, Logged] = {}
     try:
         with open_ordinary(folder / LOG_NAME) as log:
             while line := log.readline(_MOST_LINE):
-                if b"package_stored" not in line:
+                if b"package_stored" not in line and b"package_restored" not in line:
                     continue
                 try:
                     entry = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if isinstance(entry, dict) and entry.get("event") == "package_stored":
-                    found.setdefault(str(entry.get("path")), set()).add(str(entry.get("sha256")))
+                if isinstance(entry, dict):
+                    _take(entry, found)
     except OSError:
         return {}
     return found
 
 
-def check(package: Package, file: t.BinaryIO, log: t.Mapping[str, set[str]]) -> tuple[str, str | None]:
+def _take(entry: dict[str, t.Any], found: dict[str, Logged]) -> None:
+    name, event = str(entry.get("path")), entry.get("event")
+    if event == "package_stored":
+        found.setdefault(name, Logged()).digests.add(str(entry.get("sha256")))
+    elif event != "package_restored" or name not in found:
+        return
+    # What came back may have come with a record made anew.
+    found[name].records.add(str(entry.get("record_sha256")))
+
+
+def check(package: Package, file: t.BinaryIO, log: t.Mapping[str, Logged]) -> tuple[str, str | None]:
     """The file's SHA-256, and why it must not be read: it is not what its record or the custody log says. Raises OSError."""
     hasher = hashlib.sha256()
     file.seek(0)
@@ -245,6 +266,10 @@ def check(package: Package, file: t.BinaryIO, log: t.Mapping[str, set[str]]) -> 
     if package.sha256 is not None and digest != package.sha256:
         return digest, f"its SHA-256 is {digest}, but its record says {package.sha256}"
     said = log.get(package.name)
-    if package.sha256 is not None and said and digest not in said:
-        return digest, f"its SHA-256 is {digest}, but the custody log says {', '.join(sorted(said))}"
+    if package.sha256 is None or said is None:
+        return digest, None
+    if digest not in said.digests:
+        return digest, f"its SHA-256 is {digest}, but the custody log says {', '.join(sorted(said.digests))}"
+    if package.record_sha256 not in said.records:
+        return digest, "its record is not the one that the custody log tells of, so nobody can say whose it is"
     return digest, None

@@ -71,9 +71,18 @@ class Evidence:
     def log(self, package: Path) -> None:
         """What collecting says of a package that it has stored."""
         custody = Custody(self.path, Clock())
-        digest = hashlib.sha256(package.read_bytes()).hexdigest()
-        custody.append(PACKAGE_STORED, path=str(package.relative_to(self.path)), sha256=digest)
+        facts = {
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in (("sha256", package), ("record_sha256", package.with_suffix(".json")))
+        }
+        custody.append(PACKAGE_STORED, path=str(package.relative_to(self.path)), **facts)
         custody.close()
+
+    def rewrite(self, package: Path, **changed: t.Any) -> None:
+        """Another record for a package, which the log tells of as well."""
+        path = package.with_suffix(".json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+        self.log(package)
 
     def lines(self) -> list[dict[str, t.Any]]:
         return [json.loads(line) for line in (self.path / "custody.jsonl").read_text().splitlines()]

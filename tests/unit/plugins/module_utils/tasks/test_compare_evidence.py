@@ -291,8 +291,7 @@ def test_which_two_packages(evidence: Evidence) -> None:
              for number, each in enumerate("klm")]  # fmt: skip
     for number, path in enumerate(paths):
         record = json.loads(path.with_suffix(".json").read_text())
-        record["action"]["id"] = f"0000000{number}-0000-4000-8000-000000000000"
-        path.with_suffix(".json").write_text(json.dumps(record))
+        evidence.rewrite(path, action={**record["action"], "id": f"0000000{number}-0000-4000-8000-000000000000"})
     assert [diff(evidence)[side]["package"] for side in ("before", "after")] == [str(paths[0]), str(paths[2])]
     result = diff(evidence, before="00000001-0000-4000-8000-000000000000", after=str(paths[2]))
     assert values(result["only_before"]) == ["Sl | b"]

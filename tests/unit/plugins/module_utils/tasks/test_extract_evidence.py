@@ -28,7 +28,7 @@ from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidenc
     NAMES,
     harmless,
 )
-from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence_world import WHOLE, Evidence
+from ansible_collections.secops.defender.tests.unit.plugins.module_utils.evidence_world import CREATED, WHOLE, Evidence
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, ask
 from simulator import artefacts
 
@@ -82,18 +82,18 @@ def zip_of(entries: t.Iterable[tuple[bytes, bytes]], attributes: int = 0) -> byt
     return data + directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(data), 0)
 
 
-def recorded(package: Path, content: bytes, **action: str) -> Path:
+def recorded(package: Path, content: bytes) -> Path:
     """A package with other content, and a record that says so."""
     package.write_bytes(content)
     record = json.loads(package.with_suffix(".json").read_text())
-    record.update(sha256=hashlib.sha256(content).hexdigest(), action={**record["action"], **action})
+    record.update(sha256=hashlib.sha256(content).hexdigest())
     package.with_suffix(".json").write_text(json.dumps(record))
     return package
 
 
 def test_event_logs_of_all_devices_byte_for_byte_with_a_manifest(evidence: Evidence, dest: Path) -> None:
     package = evidence.add("pc1.contoso.com")
-    recorded(package, package.read_bytes(), id=ACTION)
+    evidence.rewrite(package, action={"id": ACTION, "creationDateTimeUtc": CREATED})
     evidence.add("pc2.contoso.com", {**WHOLE, "Security Event Log/Security.evtx": OTHER_LOG})
     result = take(evidence, dest)
     assert (result["failed"], result["changed"], result["complete"], result["recorded"]) == (False, True, True, True)
@@ -296,7 +296,7 @@ def test_two_copies_of_a_package_share_their_folder_and_two_different_ones_do_no
 ) -> None:
     monkeypatch.setattr(workers, "processes", lambda: 2)
     package = evidence.add("pc1")
-    recorded(package, package.read_bytes(), id=ACTION)
+    evidence.rewrite(package, action={"id": ACTION, "creationDateTimeUtc": CREATED})
     shutil.copytree(evidence.path, tmp_path / "copy")
     paths = [str(evidence.path), str(tmp_path / "copy")]
     result = ask(EXTRACT, {"path": paths, "dest": str(dest), "packages": "all"})
@@ -409,11 +409,8 @@ def test_machines_without_a_package_are_told(evidence: Evidence, dest: Path) -> 
 
 def test_a_device_whose_name_is_none_for_a_folder(evidence: Evidence, dest: Path) -> None:
     package = evidence.add("pc1")
-    record = json.loads(package.with_suffix(".json").read_text())
-    record.update(
-        computer_dns_name="../../nul", action={"id": "../..\n", "creationDateTimeUtc": "2026-11-23T10:15:00Z"}
-    )
-    package.with_suffix(".json").write_text(json.dumps(record))
+    action = {"id": "../..\n", "creationDateTimeUtc": "2026-11-23T10:15:00Z"}
+    evidence.rewrite(package, computer_dns_name="../../nul", action=action)
     result = take(evidence, dest)
     assert Path(result["files"][0]["path"]).relative_to(dest).parts == ("_nul", "_", "Security.evtx")
     check_manifest(dest)

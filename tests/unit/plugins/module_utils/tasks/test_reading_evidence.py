@@ -170,6 +170,26 @@ def test_a_package_that_differs_from_the_custody_log_is_not_read(evidence: Evide
     assert "the custody log says" in search(evidence)["not_searched"][0]["why"]
 
 
+def test_e3_a_package_whose_record_was_changed_is_not_read(evidence: Evidence, tmp_path: Path) -> None:
+    """Who writes another device's name into a record would have a finding told of that one."""
+    path = evidence.add("pc1", HIT).with_suffix(".json")
+    evidence.add("pc2")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "computer_dns_name": "dc01", "machine_id": "d" * 40}))
+    for task, more in (
+        (SEARCH, {"indicators": "203.0.113.7"}),
+        (INFO, {}),
+        (COMPARE, {}),
+        (EXTRACT, {"dest": str(tmp_path / "out")}),
+    ):
+        result = ask(task, {"path": str(evidence.path), **more})
+        assert "its record is not the one" in json.dumps(result), task.name
+        assert not result.get("found") and "dc01" not in str(result.get("machines"))
+    assert {path.parts[-3] for path in (tmp_path / "out").rglob("*.evtx")} == {"pc2"}
+    evidence.log(path.with_suffix(".zip"))
+    assert not search(evidence)["not_searched"], "a record that was made anew, and logged"
+
+
 def test_a_package_without_a_record_is_read_only_when_asked(evidence: Evidence) -> None:
     evidence.add("pc1", HIT)
     evidence.add("pc2", HIT, recorded=False)

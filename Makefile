@@ -38,7 +38,7 @@ SECOND_TREE := $(CACHE)/second/collections/ansible_collections/secops/defender
 INSTALLED := $(CACHE)/installed
 DIST := $(CACHE)/dist
 
-STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity demo units integration faults-short awx eda
+STEPS := lint docs-lint docs changelog-lint build galaxy-importer sanity demo-check units integration faults-short awx eda
 
 .PHONY: help
 help: ### show this list
@@ -132,6 +132,10 @@ galaxy-importer: $(IMPORTER)/.ready build ## what Galaxy and Automation Hub chec
 .PHONY: demo
 demo: $(RUNTIME)/.ready tree ### see the collection at work against a simulated service
 	@$(WITH_RUNTIME) tests/demo/run $(CACHE)/demo
+
+.PHONY: demo-check
+demo-check: $(RUNTIME)/.ready tree ## the demo once more, into a file: no colours, nothing of no use, and all that it leaves is there
+	@$(WITH_RUNTIME) tests/demo/check $(CACHE)/demo
 
 .PHONY: demo-alert
 demo-alert: $(EDA)/.ready tree ### see an alert become a verified package, with the real ansible-rulebook

@@ -15,6 +15,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context, Task, open_door
+from ansible_collections.secops.defender.plugins.module_utils._tasks.master import (
+    leave_here,
+    leave_with_all,
+    parent_gone,
+    read_by,
+)
 from ansible_collections.secops.defender.plugins.module_utils._words.errors import OptionsError
 from ansible_collections.secops.defender.plugins.module_utils._words.models import is_action_id
 from ansible_collections.secops.defender.plugins.module_utils._words.options import as_list, as_paths
@@ -38,7 +44,9 @@ class DefenderAction(ActionBase):
         base = os.path.abspath(self._loader.get_basedir())
         if self._task.async_val or self._task.delegate_to not in (None, *C.LOCALHOST):
             self._task.args = with_whole_paths(self._task.args, self.TASK, base)
-            result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
+            leave = leave_here if self._connection.transport == "local" else leave_with_all
+            with read_by(parent_gone(), leave):
+                result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         secrets = Secrets()
         environ = task_environment(self, secrets)

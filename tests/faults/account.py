@@ -57,8 +57,10 @@ def devices_of(number: int, count: int = len(SCENARIOS)) -> list[str]:
     return [f"t{number:04d}-{index}.contoso.com" for index in range(count)]
 
 
-def write_fleet(path: Path, count: int, scenarios: tuple[str, ...] = SCENARIOS) -> None:
-    """So many trials' devices, each trial's its own."""
+def write_fleet(
+    path: Path, count: int, scenarios: tuple[str, ...] = SCENARIOS, seconds: tuple[float, float] = (0.02, 0.3)
+) -> None:
+    """So many trials' devices, each trial's its own. seconds: how long a collection takes, at least and at most."""
     devices = [
         {
             "name": name,
@@ -72,7 +74,7 @@ def write_fleet(path: Path, count: int, scenarios: tuple[str, ...] = SCENARIOS) 
     settings = {
         "minute": MINUTE,
         "hour": HOUR,
-        "collect_seconds": [0.02, 0.3],
+        "collect_seconds": list(seconds),
         "seed": SEED,
         "quotas": {"token": [10000, 100000]},
     }

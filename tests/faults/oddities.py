@@ -138,6 +138,7 @@ def cells(full: bool) -> Iterator[Cell]:
 _SHORT = {
     ("discovery", "deep"),
     ("token", "echo"),
+    ("token", "drip"),
     ("machines", "400 MB"),
     ("machine_actions", "foreign 404"),
     ("machine_action", "wrong type"),

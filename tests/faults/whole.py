@@ -23,22 +23,32 @@ _PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 
 
 class Whole:
-    """Starts at once. more: environment variables."""
+    """Starts at once. more: environment variables. how: keywords of the task, such as C(async). role: by the role instead."""
 
-    def __init__(self, facts: Facts, names: list[str], dest: Path, more: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        names: list[str],
+        dest: Path,
+        more: dict[str, str] | None = None,
+        how: dict[str, object] | None = None,
+        role: bool = False,
+    ) -> None:
         self._names = names
         self._dest = dest
         self._said = facts.work / f"{dest.name}.out"
-        play = {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "tasks": [{"secops.defender.defender_collect_package": options(facts, names, dest)}],
-        }
+        given = options(facts, names, dest)
+        play: dict[str, object] = {"hosts": "localhost", "gather_facts": False}
+        if role:
+            play.update(hosts=names, roles=["secops.defender.collect_package"])
+            play["vars"] = {f"collect_package_{name}": value for name, value in given.items() if name != "machines"}
+        else:
+            play["tasks"] = [{"secops.defender.defender_collect_package": given, **(how or {})}]
         playbook = facts.work / f"{dest.name}.yml"
         playbook.write_text(json.dumps([play]), encoding="utf-8")
         with open(self._said, "wb") as said:
             self._process = subprocess.Popen(
-                [_PLAYBOOK, "-i", "localhost,", str(playbook)],
+                [_PLAYBOOK, "-i", ",".join(["localhost", "elsewhere", *names]), "-c", "local", str(playbook)],
                 env={**os.environ, **(more or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -101,6 +111,16 @@ def _processes() -> list[tuple[int, int]]:
                 state, parent = stat.rpartition(")")[2].split()[:2]
                 if state != "Z":
                     found.append((int(entry), int(parent)))
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that have this in their environment, whoever their parents are by now."""
+    found = []
+    for pid, _parent in _processes():
+        with contextlib.suppress(OSError):
+            if mark.encode() in Path("/proc", str(pid), "environ").read_bytes().split(b"\0"):
+                found.append(pid)
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import threading
 import typing as t
@@ -46,6 +47,39 @@ def watched(clock: Clock, gone: t.Callable[[], bool], leave: t.Callable[[int], t
         yield
     finally:
         done.set()
+
+
+@contextmanager
+def read_by(gone: t.Callable[[], bool], leave: t.Callable[[], t.Any]) -> t.Iterator[None]:
+    """While a module works elsewhere and this process only reads what it says: leave, if the master of both is gone.
+
+    The module is left without a reader then, and ends by that.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_PACE):
+            if gone():
+                leave()
+                return
+
+    threading.Thread(target=watch, name="secops.defender master", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def leave_here() -> t.NoReturn:
+    """End this process. A module on this computer sees that, and writes it down."""
+    os._exit(1)
+
+
+def leave_with_all() -> t.NoReturn:
+    """End this process and what it has started, where it leads a group of its own: an ssh that stays is a reader as well."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+    os._exit(1)
 
 
 def nobody_waits() -> MasterGone:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+import typing as t
 
 import pytest
 
@@ -65,3 +67,31 @@ def test_nobody_reads_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not gone()
         os.close(reader)
         assert gone()
+
+
+def test_who_only_reads_leaves_when_its_master_is_gone() -> None:
+    left = threading.Event()
+    with master.read_by(lambda: True, left.set):
+        assert left.wait(10.0)
+    with master.read_by(lambda: False, lambda: pytest.fail("It was to stay.")):
+        assert not threading.Event().wait(0.05)
+
+
+@pytest.mark.parametrize("leave", [master.leave_here, master.leave_with_all])
+@pytest.mark.parametrize("leader", [True, False])
+def test_what_a_reader_has_started_goes_with_it_where_it_must(leave: t.Callable[[], t.NoReturn], leader: bool) -> None:
+    """The pipe is closed when the last process that could write to it is gone."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if leader:
+            os.setsid()
+        if os.fork() == 0:
+            time.sleep(2.0)
+            os.write(writer, b"stayed")
+            os._exit(0)
+        leave()
+    os.close(writer)
+    assert os.waitpid(child, 0)[1] != 0
+    with os.fdopen(reader, "rb") as pipe:
+        assert pipe.read() == (b"" if leader and leave is master.leave_with_all else b"stayed")

@@ -48,7 +48,16 @@ class Whole:
         playbook.write_text(json.dumps([play]), encoding="utf-8")
         with open(self._said, "wb") as said:
             self._process = subprocess.Popen(
-                [_PLAYBOOK, "-i", ",".join(["localhost", "elsewhere", *names]), "-c", "local", str(playbook)],
+                [
+                    _PLAYBOOK,
+                    "-i",
+                    ",".join(["localhost", "elsewhere", *names]),
+                    "-c",
+                    "local",
+                    "-e",
+                    f"ansible_python_interpreter={sys.executable}",
+                    str(playbook),
+                ],
                 env={**os.environ, **(more or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=said,

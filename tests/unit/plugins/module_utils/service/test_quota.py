@@ -12,6 +12,8 @@ import pathlib
 import pwd
 import random
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -968,3 +970,29 @@ def test_computers_share_a_file_however_long_they_run(
     two.done(slot)
     slot, delay, _ticket = one.take("machines")
     assert slot is None and abs(delay - 60.0) < 0.001
+
+
+def test_a_file_that_another_process_has_locked(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The private budget begins with what this process knows of its own calls and pauses (K3)."""
+    monkeypatch.setattr(_quota, "_BUSY_SECONDS", 0.2)
+    clock, limits = VirtualClock(), (Limit(3, 60.0),)
+    warnings: list[str] = []
+    budget = budget_of(limits, clock, tmp_path, warnings=warnings)
+    for _each in range(2):
+        budget.done(budget.acquire("machines"))
+    budget.pause("alerts", 50.0)
+    holding = (
+        "import sqlite3, sys; store = sqlite3.connect(sys.argv[1], isolation_level=None); store.execute('BEGIN EXCLUSIVE'); "
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path / "quota-1.sqlite3")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline() == b"locked\n"
+        began = clock.now
+        assert budget.take("machines")[0] is not None
+        assert budget.take("machines")[0] is None and len(warnings) == 1 and "locked" in warnings[0]
+        budget.acquire("alerts")
+        assert clock.now - began == 50.0
+        budget.acquire("machines")
+        assert clock.now - began == 60.0
+        holder.communicate()

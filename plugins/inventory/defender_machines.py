@@ -40,7 +40,7 @@ options:
   include:
     description:
       - Jinja conditions over a device's variables, written without braces as in C(when). A device is taken if any of them holds;
-        without this option all are. A blank text, null and an empty list are refused.
+        without this option all are. A blank text, null and an empty list are as good as none, and a warning says so.
       - A condition that cannot be evaluated is an error whatever O(strict) says. Properties that the service leaves out are
         null, so a misspelled name is the likeliest cause.
     type: list
@@ -49,7 +49,7 @@ options:
   exclude:
     description:
       - Jinja conditions likewise. A device for which any of them holds is left out, whatever O(include) says.
-        A blank text and null are refused, an empty list leaves none out.
+        A blank text and null leave none out, and a warning says so; so does an empty list, without one.
     type: list
     elements: str
     default: []
@@ -220,7 +220,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             config = self._read_config_data(path)
             self._refuse_unknown(path, config)
-            _refuse_blank(config)
+            self._tell_blank(config)
             self._add_hosts(machine_rows(self._machines(path, cache)))
         except DefenderError as failure:
             # Without the cause: its frames saw the credentials.
@@ -238,7 +238,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         given = {name: value for name, value in (direct or {}).items() if name in names}
         others = {
             # As the text that it is: Ansible would take a condition with a comma in it for several.
-            name: [value] if name in ("include", "exclude", "hostnames") and isinstance(value, str) else value
+            name: [value] * bool(value.strip())
+            if name in ("include", "exclude", "hostnames") and isinstance(value, str)
+            else value
             for name, value in (direct or {}).items()
             if name not in names
         }
@@ -287,6 +289,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             near = difflib.get_close_matches(unknown[0], known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise AnsibleParserError(f"{path} has options that {self.NAME} does not know: {', '.join(unknown)}.{hint}")
+
+    def _tell_blank(self, config: t.Mapping[str, t.Any]) -> None:
+        """Conditions that are all commented out decide nothing, whatever whoever wrote the option thinks."""
+        for option, blank, meaning in (
+            ("include", ("", []), "so every device is taken"),
+            ("exclude", ("",), "so no device is left out"),
+        ):
+            value = config.get(option, "not given")
+            if value is None or (value.strip() if isinstance(value, str) else value) in blank:
+                self.display.warning(f"{self.NAME}: {option} has no condition, {meaning}.")
 
     # Machines
 
@@ -454,19 +466,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         host = self.inventory.hosts.get(name)
         theirs = host.vars.get(f"{self.get_option('hostvars_prefix')}machine_id") if host else None
         return theirs is not None and theirs != machine_id
-
-
-def _refuse_blank(config: t.Mapping[str, t.Any]) -> None:
-    """Conditions that are all commented out would take, or leave out, other devices than whoever wrote the option thinks."""
-    for option in ("include", "exclude"):
-        value = config.get(option, "not given")
-        what = "null" if value is None else "blank" if isinstance(value, str) and not value.strip() else ""
-        if option == "include" and value == []:
-            what = "an empty list"
-        if what:
-            raise AnsibleParserError(
-                f"{option} is {what}, which could mean no device as well as every device. Give a condition, or leave {option} out."
-            )
 
 
 def _names_in(condition: str) -> frozenset[str] | None:

@@ -64,7 +64,7 @@ options:
     required: true
   state:
     description:
-      - V(isolated) cuts the devices off, V(released) ends that. A blank one is refused.
+      - V(isolated) cuts the devices off, V(released) ends that.
       - While an action the other way round is still running on a device, it fails with the action's ID. That one would undo this one later, also days
         later if the device is away. M(secops.defender.defender_cancel_action) cancels it.
     type: str
@@ -109,12 +109,12 @@ options:
       - An evidence folder. A device without a verified package in it is not isolated, but fails with the reason. The package is held against its
         record and the custody log, the log against its own chain and its seals against the log, as M(secops.defender.defender_verify_evidence) does
         it; no network is used for that, and nobody has to vouch for the seals.
-      - A device that is isolated already, or being isolated, needs no evidence. Not looked at with O(state=released). A blank one is refused.
+      - A device that is isolated already, or being isolated, needs no evidence. Not looked at with O(state=released).
+      - Whoever leaves this option, O(evidence_max_age) or O(state) blank is warned that nothing is held back by it.
     type: path
   evidence_max_age:
     description:
       - How old the package in O(require_evidence) may be, from the end of its collection on, as in O(wait_timeout). Without it any age will do.
-        A blank one is refused.
     type: str
   isolate_anyway_after:
     description:

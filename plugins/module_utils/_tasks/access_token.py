@@ -47,11 +47,6 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
-        if "required_permissions" in given.blank:
-            raise OptionsError(
-                "required_permissions is blank, so nothing would be required.",
-                advice="Name the permissions, or leave it out.",
-            )
         required = words("required_permissions", given["required_permissions"] or ())
         return cls(Settings.of(given), given["return_token"], tuple(required), given["device_code"])
 
@@ -133,4 +128,5 @@ TASK = Task(
     Options.of,
     work,
     refused=lambda args, error: {**dict.fromkeys(_FACTS), "error": error.as_result()},
+    if_blank={"required_permissions": "no permission is required"},
 )

@@ -54,9 +54,7 @@ def spec() -> Spec:
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """What is collected how. max_machines: 0 for no limit. blank_dest, blank_limit: the task names
-    dest or max_machines, but says none.
-    """
+    """What is collected how. max_machines: 0 for no limit. blank_dest: the task names dest, but says none."""
 
     settings: Settings
     asked: tuple[Asked, ...]
@@ -67,7 +65,6 @@ class CollectOptions:
     report: bool
     sealing: Sealing
     blank_dest: bool = False
-    blank_limit: bool = False
 
     @classmethod
     def of(cls, given: Given) -> CollectOptions:
@@ -101,7 +98,6 @@ class CollectOptions:
             given["report"],
             Sealing.of(given),
             "dest" in given.blank,
-            "max_machines" in given.blank,
         )
         options.check()
         return options
@@ -161,9 +157,9 @@ def work(options: CollectOptions, context: Context) -> Result:
     """Raises no DefenderError: it is in the result."""
     if options.blank_dest and not all(each.wish.dest for each in options.asked):
         context.reporter.warn("dest is blank, so no package is downloaded. Leave dest out if that is meant.")
-    if options.blank_limit:
-        context.reporter.warn("max_machines is blank, so there is no limit. Leave max_machines out if that is meant.")
     return carry_out(job(options), context)
 
 
-TASK = Task("defender_collect_package", spec(), CollectOptions.of, work, refused)
+TASK = Task(
+    "defender_collect_package", spec(), CollectOptions.of, work, refused, if_blank={"max_machines": "there is no limit"}
+)

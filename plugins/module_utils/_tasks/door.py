@@ -69,7 +69,8 @@ class Task:
 
     options: types what was given, and refuses what cannot be meant (OptionsError). refused: what else the result has where
     the options are refused, from the task's raw arguments, so that every path has the same keys. paths_or_ids: options of the type
-    str that name a file, unless they are the ID of an action.
+    str that name a file, unless they are the ID of an action. if_blank: what it means that an option which holds something back is
+    blank, and so unset: it is said.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Task:
     refused: t.Callable[[t.Mapping[str, t.Any], DefenderError], Result] = lambda args, error: {}
     rules: Rules = field(default_factory=dict)
     paths_or_ids: frozenset[str] = frozenset()
+    if_blank: t.Mapping[str, str] = field(default_factory=dict)
 
     @property
     def called(self) -> str:
@@ -102,6 +104,9 @@ def open_door(
     else:
         for sentence in unknown_variables(environ, task.spec):
             context.reporter.warn(sentence)
+        for name, meaning in task.if_blank.items():
+            if name in given.blank:
+                context.reporter.warn(f"{name} is blank, so {meaning}. Leave {name} out if that is meant.")
         with watched(context.clock, context.master_gone):
             result = task.work(options, context)
     kept = result.pop("access_token", None)

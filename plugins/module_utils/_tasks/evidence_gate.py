@@ -65,14 +65,6 @@ class Gate:
     @classmethod
     def of(cls, given: Given) -> Gate | None:
         """None where nothing is required. Raises OptionsError."""
-        for name, what in (
-            ("require_evidence", "no evidence would be required"),
-            ("evidence_max_age", "any age would do"),
-        ):
-            if name in given.blank:
-                raise OptionsError(
-                    f"{name} is blank, so {what}.", advice=f"Give {name}, or leave it out. Nothing was started."
-                )
         times = {
             name: given.positive(name)
             for name in ("evidence_max_age", "isolate_anyway_after")

@@ -35,7 +35,7 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.outcome imp
     listed,
 )
 from ansible_collections.secops.defender.plugins.module_utils._tasks.packages import carried_out
-from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError, OptionsError
+from ansible_collections.secops.defender.plugins.module_utils._words.errors import DefenderError
 from ansible_collections.secops.defender.plugins.module_utils._words.kinds import ISOLATIONS, RELEASE
 from ansible_collections.secops.defender.plugins.module_utils._words.models import SUCCEEDED, Action, duration
 from ansible_collections.secops.defender.plugins.module_utils._words.options import Given, Spec
@@ -78,11 +78,6 @@ class Options:
     @classmethod
     def of(cls, given: Given) -> Options:
         """Raises OptionsError."""
-        if "state" in given.blank:
-            raise OptionsError(
-                "state is blank, and whoever wrote it may have meant either.",
-                advice=f"Give {ISOLATED} or {RELEASED}, or leave it out for {ISOLATED}. Nothing was started.",
-            )
         isolates = given["state"] == ISOLATED
         wish = Wish(
             comment=given["comment"],
@@ -254,5 +249,10 @@ TASK = Task(
     refused=lambda args, error: {
         "error": error.as_result(),
         "actions": [_row(name, error) for name in asked_for(args)],
+    },
+    if_blank={
+        "state": "the devices are isolated",
+        "require_evidence": "no evidence is required",
+        "evidence_max_age": "evidence of any age will do",
     },
 )

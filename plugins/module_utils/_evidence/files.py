@@ -78,14 +78,17 @@ class Dir:
             raise
 
     def open_file(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """An ordinary file, as a descriptor."""
+        """An ordinary file, as a descriptor. One that is appended to has one name: under another it may be anything of anybody."""
         try:
             file = os.open(name, flags | _FILE, 0o600, dir_fd=self.file)
         except OSError as failure:
             self._named(name, failure)
             raise
         try:
-            kind = _kind(os.fstat(file).st_mode)
+            found = os.fstat(file)
+            kind = _kind(found.st_mode)
+            if not kind and flags & os.O_APPEND and found.st_nlink > 1:
+                kind = "a file that has another name elsewhere (a hard link)"
             if kind:
                 raise NotOrdinary(self.path / name, kind)
         except OSError:

@@ -261,6 +261,13 @@ machines:
       type: list
       elements: str
       sample: [network_connections]
+    verified:
+      description:
+        - Whether a package that shows it is called verified. Where none is, anybody who can write files may have made it up, so think
+          before anything is done to the device.
+      returned: always
+      type: bool
+      sample: true
 hits:
   description: Where it was found, up to O(max_hits) of each indicator.
   returned: always

@@ -162,7 +162,10 @@ def findings(devices: int, found: int) -> dict[str, t.Any]:
             },
             {"value": "evil.example", "type": "domain", "note": None, "devices": 0, "hits": 0, "searched": searched},
         ],
-        "machines": [{**each, "indicators": ["203.0.113.7"], "artefacts": ["event_log"]} for each in where[:found]],
+        "machines": [
+            {**each, "indicators": ["203.0.113.7"], "artefacts": ["event_log"], "verified": True}
+            for each in where[:found]
+        ],
         "hits": [
             {
                 **each,

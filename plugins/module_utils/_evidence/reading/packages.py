@@ -271,5 +271,5 @@ def check(package: Package, file: t.BinaryIO, log: t.Mapping[str, Logged]) -> tu
     if digest not in said.digests:
         return digest, f"its SHA-256 is {digest}, but the custody log says {', '.join(sorted(said.digests))}"
     if package.record_sha256 not in said.records:
-        return digest, "its record is not the one that the custody log tells of, so nobody can say whose it is"
+        return digest, "the SHA-256 of its record is not the one in the custody log, so nobody can say whose it is"
     return digest, None

@@ -26,6 +26,7 @@ class _Device:
     unread: bool = False
     partly: list[str | None] = field(default_factory=list)
     read: bool = False
+    vouched_for: bool = False
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Findings:
             told.devices.setdefault(package.device, set()).update(found.artefacts[index])
         for index, number in found.allowed.items():
             self._told[index].allowed += number
+        if verified and found.counts:
+            device.vouched_for = True
         self._list(package, found, verified)
 
     def _list(self, package: Package, found: Found, verified: bool) -> None:
@@ -170,6 +173,7 @@ class Findings:
                         "computer_dns_name": _printable(device.package.computer_dns_name),
                         "indicators": [indicator.value for indicator, _kinds in mine],
                         "artefacts": sorted(set().union(*(kinds for _indicator, kinds in mine))),
+                        "verified": device.vouched_for,
                     }
                 )
         return rows

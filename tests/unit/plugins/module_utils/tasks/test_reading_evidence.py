@@ -183,7 +183,7 @@ def test_e3_a_package_whose_record_was_changed_is_not_read(evidence: Evidence, t
         (EXTRACT, {"dest": str(tmp_path / "out")}),
     ):
         result = ask(task, {"path": str(evidence.path), **more})
-        assert "its record is not the one" in json.dumps(result), task.name
+        assert "of its record is not the one in the custody log" in json.dumps(result), task.name
         assert not result.get("found") and "dc01" not in str(result.get("machines"))
     assert {path.parts[-3] for path in (tmp_path / "out").rglob("*.evtx")} == {"pc2"}
     evidence.log(path.with_suffix(".zip"))
@@ -211,6 +211,20 @@ def test_a_package_that_the_log_does_not_know_is_not_verified_and_hides_no_other
     info = ask(INFO, {"path": str(evidence.path), "packages": "all"}, teller=teller)
     assert [(row["verified"], row["error"]) for row in info["packages"]] == [(True, None), (False, None)]
     assert any("knows nothing of them" in text and planted.name in text for text in teller.told("warn"))
+
+
+def test_a_device_whose_hits_nobody_vouches_for_is_told_apart(evidence: Evidence) -> None:
+    """Whoever isolates what a search has found must not be led by a zip that somebody has put there."""
+    evidence.add("pc1", HIT)
+    evidence.add("dc01", HIT, logged=False)
+    rows = search(evidence)["machines"]
+    assert {row["computer_dns_name"]: row["verified"] for row in rows} == {"pc1": True, "dc01": False}
+    evidence.add("dc01", logged=True)
+    evidence.log(evidence.add("pc1", created="2026-11-24T10:15:00Z"))
+    assert {row["computer_dns_name"]: row["verified"] for row in search(evidence, packages="all")["machines"]} == {
+        "pc1": True,
+        "dc01": False,
+    }
 
 
 def test_paths_that_are_no_text_are_told_all_the_same(evidence: Evidence, tmp_path: Path) -> None:

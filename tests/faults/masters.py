@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from whole import Whole, marked
 # Seconds within which the last process has to be gone.
 LONGEST = 5.0
 # A collection takes longer than that, so nobody ends because its work is done. Seconds.
-WORK = (15.0, 15.0)
+WORK = (8.0, 8.0)
 LIMIT = 3
 
 
@@ -46,16 +47,20 @@ class Death(Trial):
 
 
 def _wrappers(run: Whole, mark: str) -> None:
-    for pid in marked(mark):
-        if b"async_wrapper" in Path("/proc", str(pid), "cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    _kill(marked(mark), b"async_wrapper")
 
 
 def _readers(run: Whole, mark: str) -> None:
     """All of ansible-playbook: what is left has nobody who reads what it says."""
-    for pid in (run.pid, *marked(mark)):
-        if b"ansible-playbook" in Path("/proc", str(pid), "cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    _kill(marked(mark), b"ansible-playbook")
+
+
+def _kill(pids: list[int], called: bytes) -> None:
+    """Those of them whose command line has this word; one may have ended meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if called in Path("/proc", str(pid), "cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
 
 def _time_limit(run: Whole, mark: str) -> None:
@@ -88,8 +93,7 @@ def _play(facts: Facts, death: Death, names: list[str], dest: Path) -> None:
     while marked(mark) and time.monotonic() - began < 2 * death.longest:
         time.sleep(0.05)
     death.seconds = time.monotonic() - began
-    for pid in marked(mark):
-        os.kill(pid, signal.SIGKILL)
+    _kill(marked(mark), b"")
     death.tracebacks += run.ended().traceback
     death.last = (dest / "custody.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     # Whatever ansible-playbook said: who goes on after it has started an asynchronous module knows nothing of its end.

@@ -28,7 +28,12 @@ class Steps:
         self._make.chmod(0o700)
         environment = {**os.environ, "HOME": str(self.home), "MAKE": str(self._make)}
         return subprocess.run(
-            [str(RUN_STEPS), *steps], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [str(RUN_STEPS), *steps],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
 
     def written(self) -> list[str]:

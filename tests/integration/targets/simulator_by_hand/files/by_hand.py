@@ -43,7 +43,7 @@ def main() -> None:
     environment.update(HOME=folder, LC_ALL="C.UTF-8")
     # Each is shown, and the first that fails is the end.
     shell = ["bash", "-ex", "-c", script.replace("/tmp/", f"{folder}/")]
-    sys.exit(subprocess.run(shell, cwd=collection, env=environment, stdin=subprocess.DEVNULL).returncode)
+    sys.exit(subprocess.run(shell, cwd=collection, env=environment, stdin=subprocess.DEVNULL, check=False).returncode)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from ansible_collections.secops.defender.plugins.module_utils._tasks.door import
 from ansible_collections.secops.defender.plugins.module_utils._words.secrets import Secrets
 from ansible_collections.secops.defender.plugins.plugin_utils._progress import DisplayReporter
 from ansible_collections.secops.defender.tests.unit.plugins.module_utils.task_world import Teller, Tenant, ask
-from simulator import Alert, Device
+from ansible_collections.secops.defender.tests.unit.plugins.virtual_clock import VirtualClock
+from simulator import Alert, Device, Simulator
 from simulator.devices import PastAction
 from simulator.settings import App
 from simulator.testing import Client
@@ -97,9 +98,13 @@ class Echoing:
 
 
 @pytest.fixture
-def echoing(tenant: t.Callable[..., Tenant], tmp_path: Path) -> Echoing:
-    apps = [App("everything", roles=ROLES)]
-    return Echoing(tenant(*DEVICES, apps=apps, alerts=[Alert("pc01.contoso.com", age=60.0)]), tmp_path)
+def echoing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Echoing]:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    clock, apps = VirtualClock(), [App("everything", roles=ROLES)]
+    alerts = [Alert("pc01.contoso.com", age=60.0)]
+    simulator = Simulator(DEVICES, apps=apps, alerts=alerts, clock=clock.wall).start()
+    yield Echoing(Tenant(simulator, clock), tmp_path)
+    simulator.stop()
 
 
 def _tasks(echoing: Echoing) -> t.Iterator[tuple[Task, dict[str, t.Any]]]:

@@ -56,8 +56,8 @@ options:
   since:
     description:
       - Return actions only that were created since. A time in quotes (ISO 8601, UTC unless it says otherwise), or an age with
-        V(s), V(m), V(h) or V(d), such as V(4h). A bare number is refused, since YAML makes one of V(12:00), and so is a
-        time that is still to come.
+        V(s), V(m), V(h) or V(d), such as V(4h). A bare number is refused, since YAML makes one of V(12:00); a time
+        that is still to come is warned of.
     type: str
 seealso:
   - module: secops.defender.defender_cancel_action

@@ -130,6 +130,8 @@ def work(options: Options, context: Context) -> Result:
         if options.unknown_type:
             context.reporter.warn(f"type is {options.type}, which this collection does not know: it is sent as it is.")
         wanted = _Wanted(options, context.clock)
+        if wanted.is_ahead:
+            context.reporter.warn(f"since is {options.since}, which is still to come: no action is that young.")
         connection = Connection(options.settings, context.reporter, context.secrets, context.clock)
         actions, missing = _find(connection.sign_in(READ), options, wanted)
         return {
@@ -174,17 +176,13 @@ def _of_machines(api: Api, names: t.Sequence[Name], wanted: _Wanted) -> tuple[di
 
 
 class _Wanted:
-    """What every wanted action must be: C(type), C(status) and C(since). Raises OptionsError."""
+    """What every wanted action must be: C(type), C(status) and C(since). is_ahead: nothing can be as young as that."""
 
     def __init__(self, options: Options, clock: Clock) -> None:
         self._type = options.type or ""
         self._status = options.status or ()
         self._since = moment(options.since, clock) if options.since else None
-        if self._since is not None and self._since > clock.wall() + _AHEAD:
-            raise OptionsError(
-                f"since is {options.since}, which is still to come.",
-                advice="No action is that young. Give a time that has been.",
-            )
+        self.is_ahead = self._since is not None and self._since > clock.wall() + _AHEAD
 
     def query(self, chain: str = "") -> str:
         """As a filter, for those that a chain of C(or) selects."""

@@ -58,7 +58,8 @@ class Whole:
                     f"ansible_python_interpreter={sys.executable}",
                     str(playbook),
                 ],
-                env={**os.environ, **(more or {})},
+                # What asynchronous tasks leave would otherwise stay in somebody's home.
+                env={**os.environ, "ANSIBLE_ASYNC_DIR": str(facts.work / "async"), **(more or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

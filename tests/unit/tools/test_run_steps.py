@@ -63,7 +63,8 @@ def test_a_step_that_writes_into_the_home_folder_fails(name: str, steps: Steps) 
 
 def test_caches_are_everybodys_and_settings_are_there(steps: Steps) -> None:
     run = steps.run(
-        "test -s ~/.config/pip/pip.conf\nmkdir -p ~/.cache/any ~/.ansible/tmp\necho >~/.cache/any/x\necho >~/.ansible/tmp/y",
+        "test -s ~/.config/pip/pip.conf\nmkdir -p ~/.cache/any ~/.ansible/tmp ~/.rustup\n"
+        "echo >~/.cache/any/x\necho >~/.ansible/tmp/y\necho >~/.rustup/settings.toml\necho >~/.netrc",
         "one",
     )
     assert run.returncode == 0, run.stdout

@@ -31,36 +31,33 @@ def watched(clock: Clock, gone: t.Callable[[], bool], leave: t.Callable[[int], t
 
     What does not end by that within some seconds, a call that hangs for instance, ends with the process.
     """
-    done = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(_PACE):
-            if gone():
-                clock.abandon(nobody_waits())
-                if not done.wait(_GRACE):
-                    leave(1)
-                return
+    def end(done: threading.Event) -> None:
+        clock.abandon(nobody_waits())
+        if not done.wait(_GRACE):
+            leave(1)
 
-    watcher = threading.Thread(target=watch, name="secops.defender master", daemon=True)
-    watcher.start()
-    try:
+    with _watching(gone, end):
         yield
-    finally:
-        done.set()
 
 
-@contextmanager
-def read_by(gone: t.Callable[[], bool], leave: t.Callable[[], t.Any]) -> t.Iterator[None]:
+def read_by(gone: t.Callable[[], bool], leave: t.Callable[[], t.Any]) -> t.ContextManager[None]:
     """While a module works elsewhere and this process only reads what it says: leave, if the master of both is gone.
 
     The module is left without a reader then, and ends by that.
     """
+    return _watching(gone, lambda _done: leave())
+
+
+@contextmanager
+def _watching(gone: t.Callable[[], bool], then: t.Callable[[threading.Event], t.Any]) -> t.Iterator[None]:
+    """Until the end of the block, which sets the event that C(then) is given."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_PACE):
             if gone():
-                leave()
+                then(done)
                 return
 
     threading.Thread(target=watch, name="secops.defender master", daemon=True).start()

@@ -665,21 +665,23 @@ _IDENTITIES: dict[str, tuple[t.Callable[[Surroundings], None], t.Callable[[Surro
 }
 
 
+@pytest.fixture
+def here(simulate: t.Any, sign_in: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+    simulator = simulate(users=_USERS, identities=[ManagedIdentity(), *_MANAGED])
+    sign_in(simulator)
+    return Surroundings(simulator, tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize(("first", "second"), _IDENTITIES.values(), ids=_IDENTITIES)
 def test_the_cache_belongs_to_who_signs_in(
     first: t.Callable[[Surroundings], None],
     second: t.Callable[[Surroundings], None],
-    simulate: t.Any,
-    sign_in: t.Any,
+    here: Surroundings,
     files: t.Any,
     cached: dict[str, t.Any],
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One and the same file; whoever may see the first device gets it, and the other one the second."""
-    simulator = simulate(users=_USERS, identities=_MANAGED)
-    sign_in(simulator)
-    here = Surroundings(simulator, tmp_path, monkeypatch)
+    simulator = here.simulator
     path = files.write(**cached)
     for become, machine_id in ((first, ONE), (second, TWO)):
         become(here)
@@ -689,23 +691,17 @@ def test_the_cache_belongs_to_who_signs_in(
         # To the same one it is told again, unasked.
         assert names(files.read(path)) == [f"{machine_id[0]}.contoso.com"] and listed(simulator) == 0
     # And the first one, too, although another was here meanwhile.
-    monkeypatch.setenv("DEFENDER_TENANT", simulator.tenant)
+    here.set(tenant=simulator.tenant)
     first(here)
     assert names(files.read(path)) == ["1.contoso.com"] and listed(simulator) == 0
 
 
 def test_nothing_is_cached_for_whom_nobody_knows(
-    simulate: t.Any,
-    sign_in: t.Any,
-    files: t.Any,
-    cached: dict[str, t.Any],
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Surroundings, files: t.Any, cached: dict[str, t.Any], tmp_path: pathlib.Path
 ) -> None:
     """The identity that a computer has of its own may be another computer's, where they share the cache."""
-    simulator = simulate()
-    sign_in(simulator)
-    Surroundings(simulator, tmp_path, monkeypatch).managed(None)
+    simulator = here.simulator
+    here.managed(None)
     path = files.write(**cached)
     for machine_id in (ONE, TWO):
         simulator.add_fault("machines", "wrong_shape", body={"value": [row(machine_id)]})

@@ -57,6 +57,8 @@ class DefenderAction(ActionBase):
         with surroundings(environ):
             result.update(open_door(self.TASK, self._task.args, environ, base, context))
         result["msg"] += self._elsewhere(context.node, task_vars or {})
+        if reporter.warnings:
+            result["warnings"] = reporter.warnings
         reporter.end(result["msg"])
         return result
 

@@ -9,6 +9,7 @@ import time
 import typing as t
 
 from ansible import constants as C
+from ansible import template as ansible_template
 from ansible.utils.display import Display
 
 from ansible_collections.secops.defender.plugins.module_utils._fleet.device import Device, Plan, Progress
@@ -22,6 +23,9 @@ _PACE = 30.0
 _FIRST_OF_ONE = 10.0
 # Up to so many devices each gets a line when its package is stored; in larger fleets only what needs attention does.
 _SMALL_FLEET = 30
+
+# From ansible-core 2.19 on what an action warns of becomes part of its result, as a module's warnings always did.
+_CORE_KEEPS_WARNINGS = hasattr(ansible_template, "trust_as_template")
 
 # Callbacks whose output is read by people, line by line.
 _FOR_PEOPLE = frozenset(
@@ -67,6 +71,8 @@ class DisplayReporter:
         launched_by: t.Mapping[str, str] | None = None,
     ) -> None:
         self.launched_by = launched_by or {}
+        # For the result. Ansible shows a warning once, however often it is told.
+        self.warnings: list[str] = []
         self._display = display
         self._secrets = secrets
         self._clock = clock
@@ -126,7 +132,10 @@ class DisplayReporter:
             self._display.vvv(self._clean(text))
 
     def warn(self, text: str) -> None:
-        self._display.warning(printable(self._secrets.scrub(text)))
+        warning = printable(self._secrets.scrub(text))
+        self._display.warning(warning)
+        if not _CORE_KEEPS_WARNINGS:
+            self.warnings.append(warning)
 
     def end(self, sentence: str) -> None:
         """The result in a sentence. A single device has had its own line, and a failure is shown by Ansible itself."""

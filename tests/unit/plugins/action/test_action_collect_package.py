@@ -15,7 +15,7 @@ from ansible.plugins.loader import connection_loader
 from ansible_collections.secops.defender.plugins.action.defender_collect_package import ActionModule
 from ansible_collections.secops.defender.plugins.module_utils._tasks.collect_package import TASK, CollectOptions
 from ansible_collections.secops.defender.plugins.module_utils._tasks.door import Context
-from ansible_collections.secops.defender.plugins.plugin_utils import _action
+from ansible_collections.secops.defender.plugins.plugin_utils import _action, _progress
 
 SECRET = "s3cr3t-of-the-app"
 BASE = "/playbooks"
@@ -276,6 +276,16 @@ def test_a_misspelt_variable_in_the_environment_is_warned_of(work: Work, display
     assert any(
         "DEFENDER_TENANT_ID is not read by anything. Did you mean DEFENDER_TENANT?" in line for line in display.lines
     )
+
+
+@pytest.mark.parametrize("by_core", [False, True])
+def test_a_warning_is_part_of_the_result_on_every_core(
+    work: Work, display: StubDisplay, monkeypatch: pytest.MonkeyPatch, by_core: bool
+) -> None:
+    monkeypatch.setattr(_progress, "_CORE_KEEPS_WARNINGS", by_core)
+    result = _plugin(_args(), environment=[{"DEFENDER_TENANT_ID": "b"}]).run(None, {})
+    (warned,) = [line for line in display.lines if "DEFENDER_TENANT_ID" in line]
+    assert (warned in result.get("warnings", [])) is not by_core
 
 
 @pytest.mark.parametrize(

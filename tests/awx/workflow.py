@@ -20,10 +20,12 @@ class Ended(t.Protocol):
     """What a node's job, or its approval, has come to."""
 
     @property
-    def status(self) -> str: ...
+    def status(self) -> str:
+        """As AWX calls it."""
 
     @property
-    def artifacts(self) -> dict[str, t.Any]: ...
+    def artifacts(self) -> dict[str, t.Any]:
+        """What the job handed on."""
 
 
 @dataclass

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What no other tool checks: the action group is complete, the version stands everywhere, no sanity test is ignored, nothing
-ignored is tracked. With C(--write) the version is carried from galaxy.yml to where it must stand as well.
+ignored is tracked, no body is only an ellipsis. With C(--write) the version is carried from galaxy.yml to where it must stand as well.
 """
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -70,11 +71,23 @@ def tracked_although_ignored() -> list[str]:
     return [f"{name}: is in .gitignore, yet tracked" for name in listed.splitlines()]
 
 
+def empty_bodies() -> list[str]:
+    """What pycodestyle of ansible-core 2.16 refuses (E704), and ruff's formatter makes of a body that is only an ellipsis."""
+    return [
+        f"{path.relative_to(TOP)}:{node.lineno}: a body that is only an ellipsis; make it a docstring"
+        for folder in ("plugins", "tests")
+        for path in sorted((TOP / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and isinstance(node.body[0], ast.Expr)
+        if isinstance(node.body[0].value, ast.Constant) and node.body[0].value.value is ...
+    ]
+
+
 def main() -> None:
     if sys.argv[1:] == ["--write"]:
         write_version()
         return
-    complaints = action_group() + version() + sanity_ignores() + tracked_although_ignored()
+    complaints = action_group() + version() + sanity_ignores() + tracked_although_ignored() + empty_bodies()
     sys.exit("\n".join(complaints) or 0)
 
 

@@ -55,9 +55,11 @@ class _Tries:
 class Bearers(t.Protocol):
     """Where the token of each call comes from, and a new one if the service wants none of it."""
 
-    def get(self) -> str: ...
+    def get(self) -> str:
+        """The token of the next call."""
 
-    def renew(self) -> None: ...
+    def renew(self) -> None:
+        """Get a token that is not the one refused."""
 
 
 class Session:

@@ -83,12 +83,12 @@ sanity: $(CORE_VENV)/.ready tree ## ansible-test sanity (CORE=2.16 for another a
 	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) sanity $(ARGS)
 
 .PHONY: units
-units: $(CORE_VENV)/.ready tree ## ansible-test units
+units: $(CORE_VENV)/.ready tree ## ansible-test units; all of them on the newest ansible-core are counted: the lines and branches they reach
+ifeq ($(CORE) $(ARGS),newest )
+	@tests/tools/units-counted $(CORE_VENV)/bin/python $(TREE) $(COVERAGE_FLOOR)
+else
 	$(CORE_VENV)/bin/python tests/tools/run_ansible_test.py $(TREE) units $(ARGS)
-
-.PHONY: coverage
-coverage: $(CORE_VENV)/.ready tree ## the unit tests again, counting the lines and branches that they reach: slow
-	@tests/tools/coverage-of-units $(CORE_VENV)/bin/python $(TREE) $(COVERAGE_FLOOR)
+endif
 
 .PHONY: integration
 integration: $(CORE_VENV)/.ready tree ## ansible-test integration (ARGS="target …" for some targets only)
@@ -167,7 +167,7 @@ awx: $(AWX)/.ready $(AWX)-oldest/.ready tree ## what AWX is set up with, and job
 	tests/awx/get-awx-collection $(AWX)/bin/python $(CACHE)/awx-collection
 	cd tests/awx && env PATH="$(AWX)/bin:$(PATH)" PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/tests/awx PYTHONDONTWRITEBYTECODE=1 \
 	  ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS):$(CACHE)/awx-collection AWX_OLDEST=$(AWX)-oldest/bin \
-	  $(AWX)/bin/python -m pytest -q -p no:cacheprovider --durations=5 $(ARGS)
+	  $(AWX)/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --durations=5 $(ARGS)
 
 .PHONY: eda
 eda: $(EDA)/.ready tree ## event source, rulebook and playbook with the real ansible-rulebook, a kill test among them

@@ -16,3 +16,13 @@ settings.register_profile("gate", derandomize=True, deadline=None, suppress_heal
 settings.load_profile("gate")
 # For `make fuzz`: other inputs in each round.
 settings.register_profile("fuzz", deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+
+
+def pytest_collection_finish() -> None:
+    """Write once what importing has reached: else the process of every single test writes it again, which takes longer than the tests."""
+    coverage = sys.modules.get("coverage")
+    counting = coverage.Coverage.current() if coverage else None
+    if counting:
+        counting.stop()
+        counting.save()
+        counting.start()

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from dataclasses import dataclass
@@ -212,15 +213,16 @@ def jobs(
     simulator: Simulator,
     authority: TimeAuthority,
     signer: Signer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Jobs:
-    made = Jobs(awx, simulator, tmp_path_factory.mktemp("jobs"))
-    made.in_project = {
-        "seals/root.pem": Path(authority.ca_path).read_text(),
-        "seals/allowed_signers": Path(signer.allowed_signers).read_text(),
-        "seals/revoked_keys": "",
-    }
-    return made
+) -> t.Iterator[Jobs]:
+    # A name as short as AWX's own: ansible-runner sees a prompt only if it fits into 100 characters, and ssh-add's holds the path.
+    with tempfile.TemporaryDirectory(prefix="awx_") as folder:
+        made = Jobs(awx, simulator, Path(folder))
+        made.in_project = {
+            "seals/root.pem": Path(authority.ca_path).read_text(),
+            "seals/allowed_signers": Path(signer.allowed_signers).read_text(),
+            "seals/revoked_keys": "",
+        }
+        yield made
 
 
 @pytest.fixture(params=["newest", "oldest"])
